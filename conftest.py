@@ -1,0 +1,71 @@
+"""How pytest runs the book: the edition of the data, and what nbval compares.
+
+A cell tagged `full-data` prints what holds for MNIST itself: with another edition it runs and is not compared. A
+cell tagged `nbval-ignore-output` is never compared. The summary counts all three kinds.
+"""
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import nbval.kernel
+import nbval.plugin
+import pytest
+
+from cvae_lib.data import load_mnist
+
+EDITION = pytest.StashKey()
+
+
+def pytest_configure(config):
+    # Settle the edition once: notebooks run in other folders and must not each try to download.
+    choice = os.environ.get("CVAE_DATA")
+    if choice and choice not in ("full", "sample"):
+        os.environ["CVAE_DATA"] = str(Path(choice).expanduser().resolve())
+    digits = load_mnist()
+    if not choice:
+        os.environ["CVAE_DATA"] = digits.edition
+    config.stash[EDITION] = digits.edition
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """The digits of the edition that this test run uses."""
+    return load_mnist()
+
+
+def execute_cell_input(self, cell_input, allow_stdin=None):
+    """Execute as Jupyter does, with history: nbval leaves it off, and `_`, `Out` and a trailing `;` misbehave."""
+    return self.kc.execute(cell_input, allow_stdin=allow_stdin, store_history=True)
+
+
+nbval.kernel.RunningKernel.execute_cell_input = execute_cell_input
+
+
+def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if not isinstance(item, nbval.plugin.IPyNbCell):
+            continue
+        # Log lines reach stderr under Jupyter and not under nbval, so stderr proves nothing.
+        item.parent.skip_compare += ("stderr",)
+        tags = item.cell.metadata.get("tags", [])
+        if "full-data" in tags and config.stash[EDITION] != "full":
+            item.options["check"] = False
+            kind = "run only"
+        else:
+            kind = "compared" if item.options["check"] else "ignored"
+        item.user_properties.append(("cell", kind))
+
+
+def pytest_runtest_logreport(report):
+    if report.when == "call" and report.passed:
+        counts.update(value for key, value in report.user_properties if key == "cell")
+
+
+counts = Counter()
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if counts:
+        listed = ", ".join(f"{counts[kind]} {kind}" for kind in ("compared", "run only", "ignored"))
+        terminalreporter.write_line(f"chapters in the {config.stash[EDITION]} edition, cells passed: {listed}")

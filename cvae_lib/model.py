@@ -1,0 +1,120 @@
+"""The conditional variational autoencoder: its sampling layer, its two networks, its two losses.
+
+Chapter 2 writes this file line by line and says why each line is there; a test keeps the two the same.
+"""
+
+import cvae_lib.quiet  # noqa: F401
+
+# isort: split
+import keras
+from keras import ops
+
+N_X = 784
+N_Y = 10
+
+
+@keras.saving.register_keras_serializable(package="cvae_lib")
+class Sampling(keras.layers.Layer):
+    """Draw z ~ N(z_mean, exp(z_log_var)) as z_mean + exp(z_log_var / 2) * epsilon.
+
+    The inputs are z_mean and z_log_var, both (batch, n_z); the output is z, (batch, n_z). Every entry
+    has its own epsilon ~ N(0, 1), whatever the batch size. `seed` makes the sequence of draws repeatable.
+    Source: chapter 2, the reparameterisation; Kingma & Welling (2014), section 2.4.
+    """
+
+    def __init__(self, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, inputs):
+        z_mean, z_log_var = inputs
+        epsilon = keras.random.normal(ops.shape(z_mean), seed=self.seed_generator)
+        return z_mean + ops.exp(0.5 * z_log_var) * epsilon
+
+    def get_config(self):
+        return {**super().get_config(), "seed": self.seed}
+
+
+def build_encoder(n_z=2, n_hidden=512, seed=None):
+    """Build q(z | x, y): x (batch, 784) and label (batch, 10) to z_mean, z_log_var and a sample, (batch, n_z)."""
+    x = keras.Input((N_X,), name="x")
+    label = keras.Input((N_Y,), name="label")
+    h = keras.layers.Concatenate(name="x_and_label")([x, label])
+    h = keras.layers.Dense(n_hidden, activation="relu", name="encoder_hidden")(h)
+    z_mean = keras.layers.Dense(n_z, name="z_mean")(h)
+    z_log_var = keras.layers.Dense(n_z, name="z_log_var")(h)
+    z = Sampling(seed, name="z")([z_mean, z_log_var])
+    return keras.Model([x, label], [z_mean, z_log_var, z], name="encoder")
+
+
+def build_decoder(n_z=2, n_hidden=512):
+    """Build p(x | z, y): z (batch, n_z) and label (batch, 10) to the logits of 784 pixels, (batch, 784)."""
+    z = keras.Input((n_z,), name="z")
+    label = keras.Input((N_Y,), name="label")
+    h = keras.layers.Concatenate(name="z_and_label")([z, label])
+    h = keras.layers.Dense(n_hidden, activation="relu", name="decoder_hidden")(h)
+    x_logits = keras.layers.Dense(N_X, name="x_logits")(h)
+    return keras.Model([z, label], x_logits, name="decoder")
+
+
+def reconstruction_loss(x, x_logits):
+    """Compute -log p(x | z, y) for grey pixels as Bernoulli means: nats, summed over the pixels, one value an image.
+
+    x is in [0, 1], x_logits any real number, both (batch, 784); the result is (batch,). Equation (3) of chapter 2.
+    """
+    return ops.sum(ops.softplus(x_logits) - x * x_logits, axis=-1)
+
+
+def kl_loss(z_mean, z_log_var):
+    """Compute KL(N(z_mean, exp(z_log_var)) || N(0, I)): nats, summed over the latents, one value an image.
+
+    z_mean and z_log_var are (batch, n_z); the result is (batch,). Equation (4) of chapter 2.
+    """
+    return 0.5 * ops.sum(ops.exp(z_log_var) + ops.square(z_mean) - 1.0 - z_log_var, axis=-1)
+
+
+@keras.saving.register_keras_serializable(package="cvae_lib")
+class CVAE(keras.Model):
+    """The conditional VAE: an encoder q(z | x, y), a decoder p(x | z, y), and the negative ELBO as the loss.
+
+    Train it with `fit([x, label], x)`: x is float32 in [0, 1], (n, 784), label one-hot, (n, 10). `fit` and
+    `evaluate` report three figures in nats an image, averaged over the images: `reconstruction_loss`, summed over
+    the pixels; `kl_loss`, summed over the latents; `loss`, their sum, which is the negative ELBO with one sample
+    of z an image. They sample z in evaluation too. `predict([x, label])` gives x_logits (n, 784), z_mean and
+    z_log_var (n, n_z); the sigmoid of the logits is the picture. `sample_weight` multiplies both losses image by
+    image. Source: chapter 2; Kingma & Welling (2014); Sohn et al. (2015).
+    """
+
+    def __init__(self, n_z=2, n_hidden=512, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        self.settings = {"n_z": n_z, "n_hidden": n_hidden, "seed": seed}
+        self.encoder = build_encoder(n_z, n_hidden, seed)
+        self.decoder = build_decoder(n_z, n_hidden)
+        self.reconstruction_tracker = keras.metrics.Mean(name="reconstruction_loss")
+        self.kl_tracker = keras.metrics.Mean(name="kl_loss")
+        self.build([(None, N_X), (None, N_Y)])
+
+    def call(self, inputs):
+        x, label = inputs
+        z_mean, z_log_var, z = self.encoder([x, label])
+        return {"x_logits": self.decoder([z, label]), "z_mean": z_mean, "z_log_var": z_log_var}
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        weight = 1.0 if sample_weight is None else sample_weight
+        reconstruction = weight * reconstruction_loss(y, y_pred["x_logits"])
+        kl = weight * kl_loss(y_pred["z_mean"], y_pred["z_log_var"])
+        self.reconstruction_tracker.update_state(reconstruction)
+        self.kl_tracker.update_state(kl)
+        return ops.mean(reconstruction + kl)
+
+    def get_config(self):
+        return {**super().get_config(), **self.settings}
+
+
+def decode(model, z, label):
+    """Decode z (n, n_z) and label (n, 10) to pictures: the mean of each pixel in [0, 1], a NumPy array (n, 784).
+
+    A label need not be one-hot; a blend of two is a vector with two entries. Source: chapter 6.
+    """
+    return ops.convert_to_numpy(ops.sigmoid(model.decoder([ops.array(z), ops.array(label)])))

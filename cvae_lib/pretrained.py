@@ -1,0 +1,83 @@
+"""The trained models that ship with the book: their weights, their training histories, and where both came from.
+
+A folder of trained models holds `<name>.weights.h5`, `<name>.history.csv` and one `manifest.json` with an entry a
+name. `python -m cvae_lib train <name>` writes such a folder; nothing in it is edited by hand.
+"""
+
+import csv
+import hashlib
+import json
+from pathlib import Path
+
+PRETRAINED = Path(__file__).parent / "pretrained"
+MANIFEST = "manifest.json"
+
+
+class PretrainedError(Exception):
+    """A trained model that cannot be used: the message names the file, what was found, what was expected."""
+
+
+def load_manifest(folder=PRETRAINED):
+    """Read the manifest of a folder of trained models: a dict from name to entry, empty if there is none yet."""
+    path = Path(folder) / MANIFEST
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def load_pretrained(name, folder=PRETRAINED):
+    """Build the CVAE of this name and load its weights, after checking their SHA-256 against the manifest.
+
+    Raises PretrainedError for an unknown name, a missing file, or a file that is not the one the manifest lists.
+    """
+    from cvae_lib.model import CVAE
+
+    entry = find_entry(name, folder)
+    path = check_file(folder, f"{name}.weights.h5", entry)
+    model = CVAE(**entry["configuration"], seed=entry["seed"], name=name.replace("-", "_"))
+    model.load_weights(path)
+    return model
+
+
+def load_history(name, folder=PRETRAINED):
+    """Read the training history of this name: a dict from column to a list of floats, one an epoch.
+
+    The columns are `epoch`, `loss`, `kl_loss` and `reconstruction_loss` in nats an image (training: the mean over
+    the epoch while the weights change), the same with `val_` (after the epoch), and `seconds`.
+    """
+    path = check_file(folder, f"{name}.history.csv", find_entry(name, folder))
+    return read_history(path)
+
+
+def read_history(path):
+    """Read any history or log in CSV form: a dict from column to a list of floats."""
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {column: [float(row[column]) for row in rows] for column in (rows[0] if rows else [])}
+
+
+def find_entry(name, folder):
+    """The manifest's entry of this name, or a PretrainedError that lists the names there are."""
+    manifest = load_manifest(folder)
+    if name not in manifest:
+        known = ", ".join(sorted(manifest)) or "none"
+        raise PretrainedError(
+            f"{Path(folder) / MANIFEST}: no model {name!r}; it has {known}. Train it with: "
+            f"python -m cvae_lib train {name} --out {folder}"
+        )
+    return manifest[name]
+
+
+def check_file(folder, file_name, entry):
+    """The path of a file that the entry lists, once its SHA-256 is found to be the listed one."""
+    path = Path(folder) / file_name
+    remedy = f"Restore it (git checkout) or make it again: {entry['command']}"
+    if not path.exists():
+        raise PretrainedError(f"{path}: no such file; expected the one the manifest lists. {remedy}")
+    found, expected = digest_file(path), entry["sha256"][file_name]
+    if found != expected:
+        raise PretrainedError(f"{path}: found SHA-256 {found[:12]}…; expected {expected[:12]}…. {remedy}")
+    return path
+
+
+def digest_file(path):
+    """The SHA-256 of a file's bytes, as hexadecimal digits."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

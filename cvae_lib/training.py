@@ -1,0 +1,239 @@
+"""The recipes, and a training run that can be interrupted: `train` and what it needs.
+
+Chapter 3 trains with plain `fit`; this module does the same and can go on where it stopped. The trick is that all
+that is random in an epoch, the order of the digits and the draws of epsilon, depends only on the seed and the
+number of the epoch. So weights and optimizer are the whole state at the end of one.
+"""
+
+import csv
+import json
+import math
+import os
+import platform
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import cvae_lib.quiet  # noqa: F401
+
+# isort: split
+import keras
+import numpy as np
+import tensorflow as tf
+
+from cvae_lib.data import hold_out
+from cvae_lib.model import CVAE
+from cvae_lib.pretrained import MANIFEST, digest_file, load_manifest, read_history
+
+LOSSES = ("loss", "kl_loss", "reconstruction_loss")
+COLUMNS = ("epoch", *LOSSES, *(f"val_{name}" for name in LOSSES), "seconds")
+STEPS_PER_CALL = 40
+
+
+class TrainingError(Exception):
+    """A training run that cannot start: the message says what is in the way and what to do."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is built and trained: n_z latents, n_hidden units, Adam, and when to stop.
+
+    held_out digits of the training set are kept for validation; with 0 the test set validates, as in 2017.
+    """
+
+    n_z: int = 2
+    n_hidden: int = 512
+    batch_size: int = 250
+    learning_rate: float = 1e-3
+    epochs: int = 50
+    patience: int = 5
+    held_out: int = 0
+
+
+RECIPES = {"mnist-2d": Recipe(), "mnist-2d-clean": Recipe(held_out=5000)}
+
+
+def train(name, digits, out, epochs=None, seed=1, verbose=1):
+    """Train the recipe `name` on `digits` and write weights, history and manifest entry to the folder `out`.
+
+    An interrupted run goes on from its last finished epoch when called again with the same arguments. Returns the
+    history: a dict from column to a list, one value an epoch. Raises TrainingError for an unknown recipe, no
+    epochs, or an unfinished run of another kind in the way.
+    """
+    if name not in RECIPES:
+        raise TrainingError(f"no recipe {name!r}; there are: {', '.join(sorted(RECIPES))}")
+    recipe = RECIPES[name]
+    epochs = recipe.epochs if epochs is None else epochs
+    if epochs < 1:
+        raise TrainingError(f"{epochs} epochs: expected at least 1")
+    if recipe.held_out >= len(digits.x_train):
+        raise TrainingError(f"{name} holds out {recipe.held_out} of {len(digits.x_train)} training digits: too few")
+    training = hold_out(digits, recipe.held_out) if recipe.held_out else digits
+    out = Path(out)
+    run = {"recipe": asdict(recipe), "epochs": epochs, "seed": seed, "digest": digits.digest}
+    partial = open_partial(out / f"{name}.partial", run)
+
+    keras.utils.set_random_seed(seed)
+    model = CVAE(recipe.n_z, recipe.n_hidden, seed=seed)
+    steps = math.ceil(len(training.x_train) / recipe.batch_size)
+    model.compile(
+        keras.optimizers.Adam(recipe.learning_rate),
+        steps_per_execution=math.gcd(steps, STEPS_PER_CALL),
+        jit_compile=False,
+    )
+    history = restore(model, partial, steps)
+    if len(history) < epochs and not is_exhausted(history, recipe.patience):
+        model.fit(
+            shuffled_batches(training, recipe.batch_size, seed, first_epoch=len(history)),
+            steps_per_epoch=steps,
+            initial_epoch=len(history),
+            epochs=epochs,
+            validation_data=([training.x_test, training.label_test], training.x_test),
+            validation_batch_size=recipe.batch_size,
+            callbacks=[SeedEachEpoch(seed), SaveEachEpoch(partial, history, recipe.patience)],
+            verbose=verbose,
+        )
+    measured = {**history[-1], "seconds": round(sum(row["seconds"] for row in history), 1)}
+    if recipe.held_out:
+        test = model.evaluate([digits.x_test, digits.label_test], digits.x_test, recipe.batch_size, 0, return_dict=True)
+        measured.update({f"test_{loss}": round(float(test[loss]), 4) for loss in LOSSES})
+    publish(name, model, history, recipe, run, measured, digits, out)
+    shutil.rmtree(partial)
+    return {column: [row[column] for row in history] for column in COLUMNS}
+
+
+def shuffled_batches(digits, batch_size, seed, first_epoch=0):
+    """Yield batches ((x, label), x) for ever; the order within epoch e depends on (seed, e) alone.
+
+    Returns a tf.data.Dataset. The last batch of an epoch is smaller where the size does not divide the set.
+    """
+    x, label = tf.constant(digits.x_train), tf.constant(digits.label_train)
+
+    def indices():
+        epoch = first_epoch
+        while True:
+            order = np.random.default_rng([seed, epoch]).permutation(len(digits.x_train))
+            yield from (order[i : i + batch_size] for i in range(0, len(order), batch_size))
+            epoch += 1
+
+    def gather(index):
+        batch = tf.gather(x, index)
+        return (batch, tf.gather(label, index)), batch
+
+    signature = tf.TensorSpec((None,), tf.int64)
+    return tf.data.Dataset.from_generator(indices, output_signature=signature).map(gather).prefetch(8)
+
+
+class SeedEachEpoch(keras.callbacks.Callback):
+    """Set the generator of epsilon at the start of each epoch, from the seed and the epoch's number."""
+
+    def __init__(self, seed):
+        super().__init__()
+        self.seed = seed
+
+    def on_epoch_begin(self, epoch, logs=None):
+        # A generator counts its draws, one a batch: 2**20 leaves each epoch far more than it uses.
+        self.model.encoder.get_layer("z").seed_generator.state.assign([self.seed, epoch * 2**20])
+
+
+class SaveEachEpoch(keras.callbacks.Callback):
+    """Append each epoch to the history, store it with the weights and the optimizer, and stop when it is time."""
+
+    def __init__(self, folder, history, patience):
+        super().__init__()
+        self.folder, self.history, self.patience = folder, history, patience
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.started = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        seconds = time.perf_counter() - self.started
+        row = {name: round(float(value), 4) for name, value in logs.items()}
+        self.history.append({"epoch": epoch + 1, **row, "seconds": round(seconds, 2)})
+        # The history first: a run stopped between the two has a row too many, which restore() drops.
+        write_history(self.folder / "history.csv", self.history)
+        new = self.folder / "new.weights.h5"
+        self.model.save_weights(new)
+        os.replace(new, self.folder / "checkpoint.weights.h5")
+        self.model.stop_training = is_exhausted(self.history, self.patience)
+
+
+def is_exhausted(history, patience):
+    """Whether the last `patience` epochs brought no validation loss below the best before: Keras' EarlyStopping."""
+    losses = [row["val_loss"] for row in history]
+    return bool(losses) and len(losses) - 1 - int(np.argmin(losses)) >= patience
+
+
+def open_partial(folder, run):
+    """Make the folder of an unfinished run, or check that the one that is there belongs to this run."""
+    path = folder / "run.json"
+    if path.exists() and json.loads(path.read_text()) != run:
+        raise TrainingError(
+            f"{folder}: found an unfinished run with other settings, {path.read_text().strip()}; expected "
+            f"{json.dumps(run)}. Finish it with its own command, delete the folder, or choose another --out."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(run) + "\n")
+    return folder
+
+
+def restore(model, folder, steps):
+    """Load the last finished epoch of an unfinished run into the model, if there is one; return its history."""
+    checkpoint = folder / "checkpoint.weights.h5"
+    if not checkpoint.exists():
+        return []
+    model.optimizer.build(model.trainable_variables)
+    model.load_weights(checkpoint)
+    finished = int(model.optimizer.iterations) // steps
+    columns = read_history(folder / "history.csv")
+    rows = [dict(zip(columns, values)) for values in zip(*columns.values())]
+    return [{**row, "epoch": int(row["epoch"])} for row in rows[:finished]]
+
+
+def write_history(path, history):
+    """Write the history as CSV, one row an epoch, whole or not at all."""
+    new = path.with_suffix(".new")
+    with open(new, "w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(history)
+    os.replace(new, path)
+
+
+def publish(name, model, history, recipe, run, measured, digits, out):
+    """Write the weights, the history and the manifest entry of a finished run."""
+    weights, log = f"{name}.weights.h5", f"{name}.history.csv"
+    # A fresh model has no optimizer, whose state would treble the file.
+    bare = CVAE(recipe.n_z, recipe.n_hidden, seed=run["seed"])
+    bare.set_weights(model.get_weights())
+    bare.save_weights(out / weights)
+    write_history(out / log, history)
+    entry = {
+        "configuration": {"n_z": recipe.n_z, "n_hidden": recipe.n_hidden},
+        "parameters": model.count_params(),
+        "seed": run["seed"],
+        "protocol": {
+            "training": f"{len(digits.x_train) - recipe.held_out} digits",
+            "validation": f"{recipe.held_out or len(digits.x_test)} "
+            f"{'held-out training' if recipe.held_out else 'test'} digits, one sample of z an image, after each epoch",
+            "selection": "the last epoch's weights",
+            "optimizer": f"Adam, learning rate {recipe.learning_rate}",
+            "batch_size": recipe.batch_size,
+            "epochs": run["epochs"],
+            "early_stopping": f"validation loss, patience {recipe.patience}",
+        },
+        "data": {"edition": digits.edition, "sha256": digits.digest},
+        "versions": {
+            "python": platform.python_version(),
+            **{package: version(package) for package in ("keras", "numpy", "tensorflow")},
+        },
+        "measured": measured,
+        "sha256": {file_name: digest_file(out / file_name) for file_name in (weights, log)},
+        "command": f"python -m cvae_lib train {name} --epochs {run['epochs']} --seed {run['seed']}",
+    }
+    manifest = {**load_manifest(out), name: entry}
+    new = out / f"{MANIFEST}.new"
+    new.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+    os.replace(new, out / MANIFEST)
