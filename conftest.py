@@ -12,7 +12,7 @@ import nbval.kernel
 import nbval.plugin
 import pytest
 
-from cvae_lib.data import load_mnist
+from cvae_lib.data import DataError, load_mnist
 
 EDITION = pytest.StashKey()
 
@@ -22,7 +22,10 @@ def pytest_configure(config):
     choice = os.environ.get("CVAE_DATA")
     if choice and choice not in ("full", "sample"):
         os.environ["CVAE_DATA"] = str(Path(choice).expanduser().resolve())
-    digits = load_mnist()
+    try:
+        digits = load_mnist()
+    except DataError as error:
+        raise pytest.UsageError(str(error)) from None
     if not choice:
         os.environ["CVAE_DATA"] = digits.edition
     config.stash[EDITION] = digits.edition

@@ -19,9 +19,10 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
 
     # TensorFlow takes seconds to load: only once the options are known to be right.
-    from cvae_lib.training import TrainingError, train
+    from cvae_lib.training import TrainingError, find_recipe, train
 
     try:
+        find_recipe(options.name)
         history = train(options.name, load_mnist(options.data), options.out, options.epochs, options.seed)
     except (DataError, TrainingError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -9,6 +9,7 @@ import hashlib
 import os
 import struct
 import sys
+import tempfile
 import threading
 import zipfile
 import zlib
@@ -25,7 +26,7 @@ MNIST_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.n
 MNIST_FILE_SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
 # SHA-256 over the bytes of x_train, y_train, x_test, y_test as uint8: MNIST, whatever file it came in.
 MNIST_DIGEST = "06b0d1f124c4e5fa796686ade41a9b778edacc8622f2195a352ef479ad44fc16"
-CONNECT_SECONDS = 5
+CONNECT_SECONDS = 10
 DOWNLOAD_SECONDS = 300
 
 SAMPLE_SEED = 0
@@ -39,6 +40,7 @@ IDX_NAMES = {
     "x_test": "t10k-images-idx3-ubyte",
     "y_test": "t10k-labels-idx1-ubyte",
 }
+IDX_HEADERS = (b"\x00\x00\x08\x03", b"\x00\x00\x08\x01")
 
 
 class DataError(Exception):
@@ -46,7 +48,7 @@ class DataError(Exception):
 
     def __init__(self, where, found, expected, remedy):
         super().__init__(f"{where}: found {found}; expected {expected}. {remedy}")
-        self.found = found
+        self.where, self.found = where, found
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +57,7 @@ class Digits:
 
     x_train, x_test: float32 in [0, 1], (n, 784), row by row from the top left. y_train, y_test: int64 in 0..9, (n,).
     edition: "full" (MNIST itself), "sample" or "custom". source: where the arrays came from. digest: SHA-256 of the
-    pixels and labels as bytes.
+    pixels and labels as bytes, as they were loaded.
     """
 
     x_train: np.ndarray
@@ -105,8 +107,8 @@ def load_mnist(choice=None):
         return load_full()
     except DataError as error:
         print(
-            f"MNIST is not at hand ({error.found}): using the sample of 5,000 digits instead, so counts and losses "
-            "differ from the book's. CVAE_DATA chooses the data.",
+            f"MNIST is not at hand ({error.where}: {error.found}). Using the sample of 5,000 digits instead, so counts "
+            "and losses differ from the book's; CVAE_DATA chooses the data.",
             file=sys.stderr,
         )
         return load_sample()
@@ -137,32 +139,39 @@ def keras_cache():
     return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets"
 
 
-def download_mnist(path, seconds=None):
-    """Download MNIST to `path`: all of it, with the right hash, within `seconds`, or a DataError and no file."""
+def download_mnist(path):
+    """Download MNIST to `path`: all of it, with the right hash, within DOWNLOAD_SECONDS, or a DataError and no file."""
     import pooch
 
     failure = []
 
-    def fetch():
+    def fetch(folder):
         try:
             pooch.retrieve(
                 MNIST_URL,
                 f"sha256:{MNIST_FILE_SHA256}",
                 fname=path.name,
-                path=path.parent,
+                path=folder,
                 downloader=pooch.HTTPDownloader(timeout=CONNECT_SECONDS, progressbar=sys.stderr.isatty()),
             )
         except Exception as error:
-            failure.append(type(error).__name__)
+            failure.append("another SHA-256" if "hash" in str(error) else type(error).__name__)
 
-    seconds = DOWNLOAD_SECONDS if seconds is None else seconds
-    # The timeout of a request bounds each wait for bytes, not their sum: a thread bounds the whole.
     pooch.get_logger().setLevel("WARNING")
-    thread = threading.Thread(target=fetch, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if thread.is_alive():
-        failure.append(f"no end after {seconds} s")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A folder of its own: what a download that is given up has written goes with it.
+        with tempfile.TemporaryDirectory(prefix="mnist-", dir=path.parent, ignore_cleanup_errors=True) as folder:
+            # The timeout of a request bounds each wait for bytes, not their sum: a thread bounds the whole.
+            thread = threading.Thread(target=fetch, args=[folder], daemon=True)
+            thread.start()
+            thread.join(DOWNLOAD_SECONDS)
+            if thread.is_alive():
+                failure.append(f"no end after {DOWNLOAD_SECONDS} s")
+            if not failure:
+                os.replace(Path(folder) / path.name, path)
+    except OSError as error:
+        failure.append(error.strerror)
     if failure:
         raise DataError(
             path,
@@ -197,7 +206,7 @@ def load_sample():
 def hold_out(digits, n):
     """Split n random digits (the same each time) off the training set and put them in the test set's place.
 
-    Returns Digits of the same edition: what is chosen on its test set has not seen the real one.
+    Returns Digits of the same edition, source and digest: what is chosen on its test set has not seen the real one.
     """
     order = np.random.default_rng(SPLIT_SEED).permutation(len(digits.x_train))
     train, held = np.sort(order[n:]), np.sort(order[:n])
@@ -224,15 +233,21 @@ def read_npz(path):
     remedy = "Point CVAE_DATA at such a file, or set it to full or sample."
     if not path.exists():
         raise DataError(path, "no such file or folder", expected, remedy)
+    if not zipfile.is_zipfile(path):
+        raise DataError(path, "a file that cannot be read (no whole zip archive)", expected, f"Is the file whole? {remedy}")
     try:
         with np.load(path, allow_pickle=False) as archive:
             missing = [key for key in KEYS if key not in archive.files]
             if missing:
                 raise DataError(path, f"no array {', '.join(missing)}", expected, remedy)
-            return {key: archive[key] for key in KEYS}
-    except (OSError, EOFError, ValueError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        what = "arrays stored with pickle" if "pickle" in str(error) else f"a file that cannot be read ({error})"
-        raise DataError(path, what, expected, f"Is the file whole? {remedy}") from error
+            raw = {key: archive[key] for key in KEYS}
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        pickled = "allow_pickle" in str(error)
+        found = "arrays stored with pickle" if pickled else f"a file that cannot be read ({error})"
+        raise DataError(path, found, expected, f"Is the file whole? {remedy}") from error
+    if not all(isinstance(array, np.ndarray) for array in raw.values()):
+        raise DataError(path, "members that are no .npy arrays", expected, remedy)
+    return raw
 
 
 def find_idx(folder, name):
@@ -249,14 +264,17 @@ def find_idx(folder, name):
 
 
 def read_idx(path):
-    """Read one IDX file of unsigned bytes: two zero bytes, type 8, the number of axes, their sizes, the bytes."""
+    """Read one IDX file: two zero bytes, type 8 (bytes), the number of axes, their sizes as big-endian uint32, data."""
     remedy = "Download the file again."
     try:
-        content = (gzip.open if path.suffix == ".gz" else open)(path, "rb").read()
+        content = path.read_bytes()
+        if path.suffix == ".gz":
+            content = gzip.decompress(content)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(path, f"a file that cannot be read ({error})", "a whole IDX file", remedy) from error
-    if len(content) < 4 or content[:3] != b"\x00\x00\x08" or len(content) < 4 + 4 * content[3]:
-        raise DataError(path, f"the first bytes {content[:4].hex(' ') or '(none)'}", "00 00 08 and a size", remedy)
+    if content[:4] not in IDX_HEADERS or len(content) < 4 + 4 * content[3]:
+        found = f"the first bytes {content[:4].hex(' ') or '(none)'}"
+        raise DataError(path, found, "00 00 08 03 (images) or 00 00 08 01 (labels), then the sizes", remedy)
     header = 4 + 4 * content[3]
     shape = struct.unpack(f">{content[3]}I", content[4:header])
     size = int(np.prod(shape, dtype=object))

@@ -61,5 +61,5 @@ def measure_shape(images):
     column = column - average(column)[:, None, None]
     height = height - average(height)[:, None, None]
     slant = average(column * height) / average(height**2)
-    width = np.sqrt(average(column**2) - slant**2 * average(height**2))
+    width = np.sqrt(average((column - slant[:, None, None] * height) ** 2))
     return Shape(ink, stroke, width, slant)

@@ -101,7 +101,7 @@ class CVAE(keras.Model):
         return {"x_logits": self.decoder([z, label]), "z_mean": z_mean, "z_log_var": z_log_var}
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        weight = 1.0 if sample_weight is None else sample_weight
+        weight = 1.0 if sample_weight is None else ops.reshape(sample_weight, (-1,))
         reconstruction = weight * reconstruction_loss(y, y_pred["x_logits"])
         kl = weight * kl_loss(y_pred["z_mean"], y_pred["z_log_var"])
         self.reconstruction_tracker.update_state(reconstruction)

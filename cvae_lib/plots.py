@@ -11,10 +11,11 @@ import numpy as np
 from matplotlib.lines import Line2D
 
 SIDE = 28
-# Ten colours for ten classes, in digit order, dark enough for a white page: Tol's "muted", with black for the tenth.
+# Ten colours for ten classes, in digit order: after Tol's "muted", the light ones darkened until they stand out from
+# a white page at 3 : 1, the ratio that WCAG asks of graphics; black for the tenth.
 PALETTE = (
-    "#332288", "#117733", "#CC6677", "#88CCEE", "#AA4499",
-    "#999933", "#882255", "#44AA99", "#DDAA33", "#000000",
+    "#332288", "#117733", "#CC6677", "#3E9BC9", "#AA4499",
+    "#8A8A2E", "#882255", "#369486", "#B8860B", "#000000",
 )  # fmt: skip
 STYLE = {
     "figure.dpi": 110,
@@ -94,7 +95,9 @@ def plot_latent(z, y, ellipses=(1, 2, 3), limit=4.2, size=6.0):
     figure, axis = plt.subplots(figsize=(size + 0.8, size))
     for digit in range(10):
         points = z[y == digit]
-        axis.plot(points[:, 1], points[:, 0], f"${digit}$", color=PALETTE[digit], markersize=4, mew=0.2, alpha=0.7)
+        axis.scatter(
+            points[:, 1], points[:, 0], s=16, marker=f"${digit}$", color=PALETTE[digit], linewidths=0.2, alpha=0.7
+        )
     for radius in ellipses:
         axis.add_patch(plt.Circle((0, 0), radius, fill=False, color="black", linewidth=1, linestyle=(0, (4, 3))))
     handles = [
@@ -130,15 +133,15 @@ def set_latent_axes(axis, limit):
 def plot_lines(panels, xlabel, size=(3.4, 3.0)):
     """Draw one panel for each entry of `panels`: {title: {label: (x, y)}}, titles carrying the unit of y.
 
-    The same label has the same colour and dash in every panel; one legend stands below.
+    The same label has the same colour and dash in every panel, four labels at most; one legend stands below.
     """
-    styles = {}
+    labels = list(dict.fromkeys(label for lines in panels.values() for label in lines))
+    colours = dict(zip(labels, (PALETTE[0], PALETTE[2], PALETTE[1], PALETTE[4]), strict=False))
+    dashes = dict(zip(labels, ("-", (0, (5, 2)), ":", "-."), strict=False))
     figure, axes = plt.subplots(1, len(panels), figsize=(size[0] * len(panels), size[1]), squeeze=False)
-    dashes = ("-", (0, (5, 2)), ":", "-.")
     for axis, (title, lines) in zip(axes.flat, panels.items()):
         for label, (x, y) in lines.items():
-            style = styles.setdefault(label, (PALETTE[(0, 2, 1, 4)[len(styles) % 4]], dashes[len(styles) % 4]))
-            axis.plot(x, y, color=style[0], linestyle=style[1], label=label)
+            axis.plot(x, y, color=colours[label], linestyle=dashes[label], label=label)
         axis.set(title=title, xlabel=xlabel)
     handles = {line.get_label(): line for axis in axes.flat for line in axis.lines}
     figure.legend(handles.values(), handles.keys(), loc="upper center", bbox_to_anchor=(0.5, 0.02), ncols=4)

@@ -32,7 +32,7 @@ def load_pretrained(name, folder=PRETRAINED):
 
     entry = find_entry(name, folder)
     path = check_file(folder, f"{name}.weights.h5", entry)
-    model = CVAE(**entry["configuration"], seed=entry["seed"], name=name.replace("-", "_"))
+    model = CVAE(**entry["configuration"], seed=entry["seed"])
     model.load_weights(path)
     return model
 
@@ -69,7 +69,7 @@ def find_entry(name, folder):
 def check_file(folder, file_name, entry):
     """The path of a file that the entry lists, once its SHA-256 is found to be the listed one."""
     path = Path(folder) / file_name
-    remedy = f"Restore it (git checkout) or make it again: {entry['command']}"
+    remedy = f"Restore it (git checkout) or make it again: {entry['command']} --out {folder}"
     if not path.exists():
         raise PretrainedError(f"{path}: no such file; expected the one the manifest lists. {remedy}")
     found, expected = digest_file(path), entry["sha256"][file_name]

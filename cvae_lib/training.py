@@ -6,6 +6,7 @@ number of the epoch. So weights and optimizer are the whole state at the end of 
 """
 
 import csv
+import io
 import json
 import math
 import os
@@ -55,6 +56,13 @@ class Recipe:
 RECIPES = {"mnist-2d": Recipe(), "mnist-2d-clean": Recipe(held_out=5000)}
 
 
+def find_recipe(name):
+    """The recipe of this name, or a TrainingError that lists the names there are."""
+    if name not in RECIPES:
+        raise TrainingError(f"no recipe {name!r}; there are: {', '.join(sorted(RECIPES))}")
+    return RECIPES[name]
+
+
 def train(name, digits, out, epochs=None, seed=1, verbose=1):
     """Train the recipe `name` on `digits` and write weights, history and manifest entry to the folder `out`.
 
@@ -62,12 +70,12 @@ def train(name, digits, out, epochs=None, seed=1, verbose=1):
     history: a dict from column to a list, one value an epoch. Raises TrainingError for an unknown recipe, no
     epochs, or an unfinished run of another kind in the way.
     """
-    if name not in RECIPES:
-        raise TrainingError(f"no recipe {name!r}; there are: {', '.join(sorted(RECIPES))}")
-    recipe = RECIPES[name]
+    recipe = find_recipe(name)
     epochs = recipe.epochs if epochs is None else epochs
     if epochs < 1:
         raise TrainingError(f"{epochs} epochs: expected at least 1")
+    if not 0 <= seed < 2**32:
+        raise TrainingError(f"seed {seed}: expected 0 to 2**32 - 1")
     if recipe.held_out >= len(digits.x_train):
         raise TrainingError(f"{name} holds out {recipe.held_out} of {len(digits.x_train)} training digits: too few")
     training = hold_out(digits, recipe.held_out) if recipe.held_out else digits
@@ -90,6 +98,7 @@ def train(name, digits, out, epochs=None, seed=1, verbose=1):
             steps_per_epoch=steps,
             initial_epoch=len(history),
             epochs=epochs,
+            shuffle=False,
             validation_data=([training.x_test, training.label_test], training.x_test),
             validation_batch_size=recipe.batch_size,
             callbacks=[SeedEachEpoch(seed), SaveEachEpoch(partial, history, recipe.patience)],
@@ -97,6 +106,7 @@ def train(name, digits, out, epochs=None, seed=1, verbose=1):
         )
     measured = {**history[-1], "seconds": round(sum(row["seconds"] for row in history), 1)}
     if recipe.held_out:
+        seed_epsilon(model, seed, epoch=len(history))
         test = model.evaluate([digits.x_test, digits.label_test], digits.x_test, recipe.batch_size, 0, return_dict=True)
         measured.update({f"test_{loss}": round(float(test[loss]), 4) for loss in LOSSES})
     publish(name, model, history, recipe, run, measured, digits, out)
@@ -126,16 +136,21 @@ def shuffled_batches(digits, batch_size, seed, first_epoch=0):
     return tf.data.Dataset.from_generator(indices, output_signature=signature).map(gather).prefetch(8)
 
 
+def seed_epsilon(model, seed, epoch):
+    """Set the generator of epsilon to a state that depends on the seed and the epoch's number alone."""
+    # A generator counts its draws, one a batch: 2**20 leaves each epoch far more than it uses.
+    model.encoder.get_layer("z").seed_generator.state.assign([seed, epoch * 2**20])
+
+
 class SeedEachEpoch(keras.callbacks.Callback):
-    """Set the generator of epsilon at the start of each epoch, from the seed and the epoch's number."""
+    """Seed epsilon anew at the start of each epoch."""
 
     def __init__(self, seed):
         super().__init__()
         self.seed = seed
 
     def on_epoch_begin(self, epoch, logs=None):
-        # A generator counts its draws, one a batch: 2**20 leaves each epoch far more than it uses.
-        self.model.encoder.get_layer("z").seed_generator.state.assign([self.seed, epoch * 2**20])
+        seed_epsilon(self.model, self.seed, epoch)
 
 
 class SaveEachEpoch(keras.callbacks.Callback):
@@ -162,8 +177,11 @@ class SaveEachEpoch(keras.callbacks.Callback):
 
 def is_exhausted(history, patience):
     """Whether the last `patience` epochs brought no validation loss below the best before: Keras' EarlyStopping."""
-    losses = [row["val_loss"] for row in history]
-    return bool(losses) and len(losses) - 1 - int(np.argmin(losses)) >= patience
+    best, waited = math.inf, 0
+    for row in history:
+        improved = row["val_loss"] < best
+        best, waited = (row["val_loss"], 0) if improved else (best, waited + 1)
+    return waited >= patience
 
 
 def open_partial(folder, run):
@@ -174,8 +192,9 @@ def open_partial(folder, run):
             f"{folder}: found an unfinished run with other settings, {path.read_text().strip()}; expected "
             f"{json.dumps(run)}. Finish it with its own command, delete the folder, or choose another --out."
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(run) + "\n")
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps(run) + "\n")
     return folder
 
 
@@ -193,20 +212,27 @@ def restore(model, folder, steps):
 
 
 def write_history(path, history):
-    """Write the history as CSV, one row an epoch, whole or not at all."""
-    new = path.with_suffix(".new")
-    with open(new, "w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(history)
+    """Write the history as CSV, one row an epoch."""
+    file = io.StringIO()
+    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    write_text(path, file.getvalue())
+
+
+def write_text(path, text):
+    """Write a file whole or not at all: a run may be stopped at any moment."""
+    new = path.with_name(path.name + ".new")
+    new.write_text(text, newline="\n")
     os.replace(new, path)
 
 
 def publish(name, model, history, recipe, run, measured, digits, out):
     """Write the weights, the history and the manifest entry of a finished run."""
     weights, log = f"{name}.weights.h5", f"{name}.history.csv"
-    # A fresh model has no optimizer, whose state would treble the file.
-    bare = CVAE(recipe.n_z, recipe.n_hidden, seed=run["seed"])
+    # A fresh model has no optimizer, whose state would treble the file. Keras stores the name: without one of our own
+    # it would count the models made before, and the same weights would have another SHA-256.
+    bare = CVAE(recipe.n_z, recipe.n_hidden, seed=run["seed"], name="cvae")
     bare.set_weights(model.get_weights())
     bare.save_weights(out / weights)
     write_history(out / log, history)
@@ -234,6 +260,4 @@ def publish(name, model, history, recipe, run, measured, digits, out):
         "command": f"python -m cvae_lib train {name} --epochs {run['epochs']} --seed {run['seed']}",
     }
     manifest = {**load_manifest(out), name: entry}
-    new = out / f"{MANIFEST}.new"
-    new.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
-    os.replace(new, out / MANIFEST)
+    write_text(out / MANIFEST, json.dumps(manifest, indent=2, sort_keys=True) + "\n")

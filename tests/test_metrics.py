@@ -1,0 +1,183 @@
+"""What the chapters measure, against Monte Carlo, closed forms and pictures whose shape is known."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from cvae_lib.metrics import cross_entropy, gaussian_kl, measure_shape
+
+# Cross-entropy
+
+
+def test_cross_entropy_is_the_sum_over_the_pixels():
+    rng = np.random.default_rng(0)
+    x, p = rng.uniform(size=(5, 784)), rng.uniform(0.01, 0.99, (5, 784))
+    found = cross_entropy(x, p)
+    for i in range(5):
+        nats = -sum(a * np.log(b) + (1 - a) * np.log(1 - b) for a, b in zip(x[i], p[i]))
+        assert found[i] == pytest.approx(nats, rel=1e-12)
+
+
+def test_cross_entropy_of_a_coin():
+    """An even chance costs log 2 a pixel, whatever the picture."""
+    np.testing.assert_allclose(cross_entropy([[0, 0, 1, 0.3]], 0.5), [4 * np.log(2)])
+
+
+def test_cross_entropy_is_least_at_the_pixel_itself():
+    x = 0.3
+    p = np.linspace(0.01, 0.99, 99)[:, None]
+    found = cross_entropy([x], p)
+    assert p[found.argmin(), 0] == pytest.approx(x)
+    assert found.min() == pytest.approx(-x * np.log(x) - (1 - x) * np.log(1 - x))
+
+
+@pytest.mark.parametrize(
+    "x, p, nats",
+    [(0, 0, 0), (1, 1, 0), (0, 1, np.inf), (1, 0, np.inf), (0.5, 0, np.inf), (0.5, 1, np.inf), (1, 0.25, np.log(4))],
+)
+def test_cross_entropy_at_the_ends(x, p, nats):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert cross_entropy([x], [p]) == pytest.approx(nats)
+        assert cross_entropy([x, 0.5], [p, 0.5]) == pytest.approx(nats + np.log(2))
+
+
+def test_cross_entropy_keeps_small_probabilities():
+    """float32 would round 1 - 1e-12 to 1."""
+    p = np.array([1e-12])
+    assert cross_entropy([0], p) == pytest.approx(1e-12, rel=1e-6)
+
+
+def test_cross_entropy_broadcasts():
+    rng = np.random.default_rng(0)
+    x, p = rng.uniform(size=(4, 1, 9)), rng.uniform(0.1, 0.9, (3, 9))
+    found = cross_entropy(x, p)
+    assert found.shape == (4, 3) and found.dtype == np.float64
+    assert found[2, 1] == pytest.approx(cross_entropy(x[2, 0], p[1]))
+
+
+# KL divergence
+
+
+def test_kl_of_the_prior_is_zero():
+    assert gaussian_kl(np.zeros(3), np.eye(3)) == pytest.approx(0, abs=1e-15)
+
+
+def test_kl_matches_monte_carlo():
+    """KL = E[log q(z) - log p(z)] under q, here with a covariance that is not diagonal."""
+    rng = np.random.default_rng(0)
+    mean, covariance = np.array([0.7, -1.2]), np.array([[0.8, 0.5], [0.5, 0.6]])
+    z = rng.multivariate_normal(mean, covariance, 200_000)
+    away = z - mean
+    log_q = -0.5 * np.einsum("ni,ij,nj->n", away, np.linalg.inv(covariance), away)
+    log_q -= 0.5 * np.log(np.linalg.det(covariance))
+    terms = log_q + 0.5 * (z**2).sum(axis=1)
+    assert gaussian_kl(mean, covariance) == pytest.approx(terms.mean(), abs=5 * terms.std() / np.sqrt(len(z)))
+
+
+def test_kl_adds_up_over_independent_axes():
+    means, variances = np.array([0.3, -2.0, 0.0]), np.array([0.5, 1.0, 1.7])
+    each = [gaussian_kl([mean], [[variance]]) for mean, variance in zip(means, variances)]
+    assert gaussian_kl(means, np.diag(variances)) == pytest.approx(sum(each))
+    assert min(each) > 0.01
+
+
+# Ink, stroke, width and slant
+
+
+def draw_bar(width, slant=0.0, length=20, left=8, top=3):
+    """A bar of full ink, `width` pixels across, leaning right by `slant` pixels for each pixel up."""
+    picture = np.zeros((28, 28))
+    column = np.arange(28)
+    for row in range(top, top + length):
+        start = left + slant * (top + length - 1 - row)
+        # A pixel holds as much ink as the bar covers of it.
+        picture[row] = np.clip(np.minimum(column + 1, start + width) - np.maximum(column, start), 0, 1)
+    return picture.reshape(784)
+
+
+def test_ink_is_the_sum_of_the_pixels():
+    assert measure_shape(draw_bar(3)).ink == pytest.approx([3 * 20])
+    assert measure_shape(0.5 * draw_bar(3)).ink == pytest.approx([0.5 * 3 * 20])
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 4])
+def test_stroke_is_the_thickness_of_a_long_bar(width):
+    """A bar w by l has an outline of 2 (w + l): 2 w l / (2 (w + l)), w where l is much longer; corners count less."""
+    bar = draw_bar(width, length=28, top=0)
+    assert measure_shape(bar).stroke[0] == pytest.approx(width * 28 / (width + 28), rel=0.03)
+    assert measure_shape(bar).stroke[0] == pytest.approx(width, rel=0.15)
+
+
+@pytest.mark.parametrize("width", [2, 4])
+def test_stroke_is_the_same_across_and_down(width):
+    bar = draw_bar(width)
+    across = bar.reshape(28, 28).T.reshape(784)
+    assert measure_shape(across).stroke[0] == pytest.approx(measure_shape(bar).stroke[0])
+
+
+def test_stroke_does_not_depend_on_how_dark_the_ink_is():
+    assert measure_shape(0.4 * draw_bar(3)).stroke == pytest.approx(measure_shape(draw_bar(3)).stroke)
+
+
+@pytest.mark.parametrize("slant", [-0.4, -0.1, 0.0, 0.25, 0.5])
+def test_slant_is_pixels_right_for_each_pixel_up(slant):
+    left = 8 if slant >= 0 else 17
+    assert measure_shape(draw_bar(3, slant, left=left)).slant[0] == pytest.approx(slant, abs=1e-9)
+
+
+def test_slash_leans_right_and_backslash_left():
+    slash = np.fliplr(np.eye(28)).reshape(784)
+    backslash = np.eye(28).reshape(784)
+    assert measure_shape(slash).slant[0] == pytest.approx(1)
+    assert measure_shape(backslash).slant[0] == pytest.approx(-1)
+
+
+def test_width_is_the_spread_of_the_columns():
+    """w columns of equal ink have the variance (w^2 - 1) / 12."""
+    for width in (1, 2, 5, 9):
+        assert measure_shape(draw_bar(width)).width[0] == pytest.approx(np.sqrt((width**2 - 1) / 12))
+
+
+def test_width_is_measured_around_the_slant():
+    slanted = draw_bar(4, 1.0, left=2)
+    assert measure_shape(slanted).width[0] == pytest.approx(measure_shape(draw_bar(4)).width[0])
+
+
+def test_line_of_no_width_has_width_zero():
+    """Rounding must not lead to the root of less than nothing."""
+    lines = [np.pad(0.1 * ink * np.eye(n), ((0, 28 - n), (3, 25 - n))) for n in range(2, 26) for ink in range(1, 11)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_allclose(measure_shape(np.stack(lines)).width, 0, atol=1e-6)
+
+
+def test_shape_does_not_depend_on_the_place():
+    rng = np.random.default_rng(0)
+    blot = rng.uniform(size=(12, 9))
+    pictures = np.zeros((4, 28, 28))
+    for picture, (row, column) in zip(pictures, [(8, 9), (0, 0), (16, 19), (3, 19)]):
+        picture[row : row + 12, column : column + 9] = blot
+    for values in measure_shape(pictures.reshape(4, 784)):
+        np.testing.assert_allclose(values, values[0], rtol=1e-9, atol=1e-9)
+
+
+def test_images_are_measured_one_by_one():
+    pictures = np.stack([draw_bar(2), draw_bar(4, 0.3), draw_bar(7, -0.2, left=14)])
+    together = measure_shape(pictures)
+    for i, picture in enumerate(pictures):
+        for values, alone in zip(together, measure_shape(picture)):
+            assert values.shape == (3,) and alone.shape == (1,)
+            assert values[i] == pytest.approx(alone[0])
+
+
+def test_digits_lean_and_spread_as_the_eye_says(digits):
+    """Ones are the narrowest class and zeros among the widest; a one holds the least ink."""
+    shape = measure_shape(digits.x_test)
+    means = {
+        name: [getattr(shape, name)[digits.y_test == digit].mean() for digit in range(10)] for name in shape._fields
+    }
+    assert np.argmin(means["width"]) == 1 and np.argmin(means["ink"]) == 1
+    assert means["width"][0] > 1.3 * means["width"][1]
+    assert 1 < min(means["stroke"]) <= max(means["stroke"]) < 5

@@ -1,0 +1,197 @@
+"""The models that ship: their files are the listed ones, their figures come out again, their labels steer them."""
+
+import json
+import shutil
+
+import cvae_lib.quiet  # noqa: F401
+
+# isort: split
+import keras
+import numpy as np
+import pytest
+
+from cvae_lib.metrics import cross_entropy
+from cvae_lib.model import decode
+from cvae_lib.pretrained import (
+    PRETRAINED,
+    PretrainedError,
+    digest_file,
+    load_history,
+    load_manifest,
+    load_pretrained,
+    read_history,
+)
+from cvae_lib.training import COLUMNS, RECIPES
+
+LOSSES = ("loss", "reconstruction_loss", "kl_loss")
+NAMES = sorted(load_manifest())
+FOLDERS = sorted(path.parent for path in PRETRAINED.rglob("manifest.json"))
+MODELS = [(folder, name) for folder in FOLDERS for name in sorted(load_manifest(folder))]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_pretrained("mnist-2d")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A copy of the models that ship, to spoil."""
+    return shutil.copytree(PRETRAINED, tmp_path / "models")
+
+
+# The files
+
+
+def test_every_recipe_has_its_model():
+    assert NAMES == sorted(RECIPES)
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_every_file_is_listed_and_is_the_listed_one(folder):
+    listed = {name: digest for entry in load_manifest(folder).values() for name, digest in entry["sha256"].items()}
+    assert {path.name for path in folder.iterdir() if path.is_file()} == {"manifest.json", *listed}
+    for name, digest in listed.items():
+        assert digest_file(folder / name) == digest
+
+
+@pytest.mark.parametrize("folder, name", MODELS, ids=lambda value: getattr(value, "name", value))
+def test_manifest_fits_the_model_and_its_history(folder, name):
+    entry, history, recipe = load_manifest(folder)[name], load_history(name, folder), RECIPES[name]
+    assert load_pretrained(name, folder).count_params() == entry["parameters"]
+    assert tuple(history) == COLUMNS
+    assert history["epoch"] == list(range(1, entry["measured"]["epoch"] + 1))
+    assert entry["measured"]["epoch"] <= entry["protocol"]["epochs"]
+    for column, values in history.items():
+        last = sum(values) if column == "seconds" else values[-1]
+        assert entry["measured"][column] == pytest.approx(last, abs=0.06 if column == "seconds" else 0)
+    assert entry["configuration"] == {"n_z": recipe.n_z, "n_hidden": recipe.n_hidden}
+    assert (entry["protocol"]["batch_size"], entry["protocol"]["epochs"]) == (recipe.batch_size, recipe.epochs)
+    assert f"train {name} --epochs {recipe.epochs} --seed {entry['seed']}" in entry["command"]
+    assert entry["data"]["edition"] == "full"
+
+
+def test_seeds_differ():
+    """The spread over seeds would mean nothing if two of the runs were one."""
+    seeds = [load_manifest(folder)["mnist-2d"]["seed"] for folder in FOLDERS]
+    losses = [load_history("mnist-2d", folder)["val_loss"][-1] for folder in FOLDERS]
+    assert len(set(seeds)) == len(set(losses)) == len(FOLDERS)
+
+
+@pytest.mark.parametrize("folder, name", MODELS, ids=lambda value: getattr(value, "name", value))
+def test_history_adds_up_in_every_row(folder, name):
+    history, measured = load_history(name, folder), load_manifest(folder)[name]["measured"]
+    for prefix in ("", "val_", "test_"):
+        rows = measured if prefix == "test_" else history
+        if prefix + "loss" in rows:
+            loss, reconstruction, kl = (np.array(rows[prefix + part]) for part in LOSSES)
+            np.testing.assert_allclose(loss, reconstruction + kl, atol=2e-4)
+            assert (kl > 0).all()
+    assert history["val_loss"][-1] < history["val_loss"][0]
+
+
+# What is refused
+
+
+def test_unknown_name_lists_the_known_ones(folder):
+    for load in (load_pretrained, load_history):
+        with pytest.raises(PretrainedError, match="no model 'mnist-3d'.*mnist-2d") as caught:
+            load("mnist-3d", folder)
+        assert str(folder) in str(caught.value)
+
+
+def test_folder_without_models_has_none(tmp_path):
+    assert load_manifest(tmp_path) == {}
+    with pytest.raises(PretrainedError, match="it has none"):
+        load_pretrained("mnist-2d", tmp_path)
+
+
+FILES = [(load_pretrained, "mnist-2d.weights.h5"), (load_history, "mnist-2d.history.csv")]
+
+
+@pytest.mark.parametrize("load, name", FILES)
+def test_missing_file_is_named(folder, load, name):
+    (folder / name).unlink()
+    with pytest.raises(PretrainedError) as caught:
+        load("mnist-2d", folder)
+    message = str(caught.value)
+    assert (
+        str(folder / name) in message and "no such file" in message and "python -m cvae_lib train mnist-2d" in message
+    )
+
+
+@pytest.mark.parametrize("load, name", FILES)
+@pytest.mark.parametrize("spoil", [lambda b: b[:-1], lambda b: b[:200] + b"?" + b[201:], lambda b: b""])
+def test_file_that_is_not_the_listed_one_is_refused(folder, load, name, spoil):
+    path = folder / name
+    path.write_bytes(spoil(path.read_bytes()))
+    before = path.read_bytes()
+    with pytest.raises(PretrainedError) as caught:
+        load("mnist-2d", folder)
+    listed = json.loads((folder / "manifest.json").read_text())["mnist-2d"]["sha256"][name]
+    for part in (str(path), f"found SHA-256 {digest_file(path)[:12]}", f"expected {listed[:12]}", "train mnist-2d"):
+        assert part in str(caught.value)
+    assert path.read_bytes() == before
+
+
+def test_history_is_read_as_columns_of_numbers(tmp_path):
+    (tmp_path / "log.csv").write_text("epoch,loss\n1,2.5\n2,2.25\n")
+    assert read_history(tmp_path / "log.csv") == {"epoch": [1, 2], "loss": [2.5, 2.25]}
+    (tmp_path / "log.csv").write_text("epoch,loss\n")
+    assert read_history(tmp_path / "log.csv") == {}
+
+
+# The model itself
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_test_figures_come_out_again(digits, name):
+    """Within 0.1 in the full edition: one sample of z an image over 10,000 images has a standard deviation of 0.02.
+
+    The sample's digits are others, and the model was trained on them: a wide band.
+    """
+    model, measured = load_pretrained(name), load_manifest()[name]["measured"]
+    model.compile(jit_compile=False)
+    found = model.evaluate(
+        [digits.x_test, digits.label_test], digits.x_test, batch_size=250, verbose=0, return_dict=True
+    )
+    band = 0.1 if digits.edition == "full" else 6
+    for loss in LOSSES:
+        assert found[loss] == pytest.approx(measured.get(f"test_{loss}", measured[f"val_{loss}"]), abs=band)
+
+
+def test_loss_is_that_of_numpy(digits, model):
+    """One sample of z an image, decoded and compared in float64, without the library's losses."""
+    x, label = digits.x_test[:1000], digits.label_test[:1000]
+    z_mean, z_log_var, _ = (part.astype("float64") for part in model.encoder.predict([x, label], verbose=0))
+    z = z_mean + np.exp(z_log_var / 2) * np.random.default_rng(0).normal(size=z_mean.shape)
+    kl = 0.5 * (np.exp(z_log_var) + z_mean**2 - 1 - z_log_var).sum(axis=1)
+    by_hand = (cross_entropy(x, decode(model, z, label)) + kl).mean()
+    model.compile(jit_compile=False)
+    found = model.evaluate([x, label], x, batch_size=250, verbose=0, return_dict=True)
+    assert found["loss"] == pytest.approx(by_hand, abs=0.5)
+
+
+def test_label_decides_which_digit_is_drawn(digits, model):
+    """At the middle of the latent space, each label gives a picture nearest to the mean image of its class."""
+    pictures = decode(model, np.zeros((10, 2)), np.eye(10))
+    means = np.stack([digits.x_train[digits.y_train == digit].mean(axis=0) for digit in range(10)])
+    distance = np.linalg.norm(pictures[:, None] - means[None], axis=-1)
+    np.testing.assert_array_equal(distance.argmin(axis=1), np.arange(10))
+
+
+def test_wrong_label_costs_more(digits, model):
+    x, y = digits.x_test[:500], digits.y_test[:500]
+    losses = []
+    for shift in (0, 1):
+        label = np.eye(10, dtype="float32")[(y + shift) % 10]
+        z_mean = model.encoder.predict([x, label], verbose=0)[0]
+        losses.append(cross_entropy(x, decode(model, z_mean, label)))
+    assert np.mean(losses[1] > losses[0]) > 0.9
+
+
+def test_each_load_gives_a_new_model(model):
+    again = load_pretrained("mnist-2d")
+    assert again is not model and isinstance(again, keras.Model)
+    again.set_weights([0 * weight for weight in again.get_weights()])
+    assert np.abs(model.get_weights()[0]).max() > 0

@@ -1,0 +1,536 @@
+"""Training: what a run writes, what an interrupted one goes on with, when it stops, and the command line."""
+
+import csv
+import json
+import platform
+import shutil
+import warnings
+from importlib.metadata import version
+from types import SimpleNamespace
+
+import cvae_lib.quiet  # noqa: F401
+
+# isort: split
+import keras
+import numpy as np
+import pytest
+
+from cvae_lib import training
+from cvae_lib.__main__ import main
+from cvae_lib.data import KEYS, check_digits
+from cvae_lib.pretrained import digest_file, load_history, load_manifest, load_pretrained
+from cvae_lib.training import (
+    COLUMNS,
+    RECIPES,
+    Recipe,
+    SaveEachEpoch,
+    SeedEachEpoch,
+    TrainingError,
+    is_exhausted,
+    shuffled_batches,
+    train,
+)
+
+LOSSES = ("loss", "reconstruction_loss", "kl_loss")
+TINY = Recipe(n_hidden=8, batch_size=16, learning_rate=0.01, epochs=4)
+
+
+def make_raw(n_train=60, n_test=20, seed=0):
+    """Pictures with something to learn, no two alike: 4 batches of at most 16 to train, 2 to validate."""
+    rng = np.random.default_rng(seed)
+    patterns = rng.uniform(size=(10, 784)) < 0.2
+    raw = {}
+    for split, n in (("train", n_train), ("test", n_test)):
+        y = np.arange(n) % 10
+        noise = rng.integers(0, 30, (n, 784))
+        raw[f"x_{split}"] = (patterns[y] * rng.uniform(100, 225, (n, 1)) + noise).astype("uint8")
+        raw[f"y_{split}"] = y
+    return raw
+
+
+@pytest.fixture(scope="module")
+def few():
+    return check_digits(make_raw(), "a test")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny_recipe():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(RECIPES, "tiny", TINY)
+        yield
+
+
+@pytest.fixture(scope="module")
+def finished(few, tmp_path_factory):
+    """The folder of a run that nothing interrupted."""
+    out = tmp_path_factory.mktemp("finished") / "models"
+    train("tiny", few, out, verbose=0)
+    return out
+
+
+# Moments at which a run may be cut off, and the epochs that are not to be lost.
+MOMENTS = {
+    "history written, no checkpoint yet": 0,
+    "checkpoint written, not in place": 1,
+    "two epochs done": 2,
+    "history written, checkpoint of the epoch before": 2,
+    "all epochs done": 4,
+    "half published": 4,
+    "published, not tidied up": 4,
+}
+
+
+@pytest.fixture(scope="module")
+def moments(few, tmp_path_factory):
+    """A folder with copies of the folder of one run, as it lay on the disk at each of the moments."""
+    copies = tmp_path_factory.mktemp("moments")
+    before_save = {1: "history written, no checkpoint yet", 3: "history written, checkpoint of the epoch before"}
+    after_save = {2: "checkpoint written, not in place", 5: "half published"}
+    saves = []
+
+    def copy(moment):
+        if moment:
+            shutil.copytree(copies / "end", copies / moment)
+
+    def save_weights(self, path):
+        saves.append(path)
+        copy(before_save.get(len(saves)))
+        originals["save_weights"](self, path)
+        copy(after_save.get(len(saves)))
+
+    def on_epoch_begin(self, epoch, logs=None):
+        copy("two epochs done" if epoch == 2 else None)
+        originals["on_epoch_begin"](self, epoch, logs)
+
+    def publish(*arguments):
+        copy("all epochs done")
+        originals["publish"](*arguments)
+
+    def rmtree(folder):
+        copy("published, not tidied up")
+        originals["rmtree"](folder)
+
+    hooks = [(training.CVAE, save_weights), (SeedEachEpoch, on_epoch_begin), (training, publish), (shutil, rmtree)]
+    originals = {hook.__name__: getattr(owner, hook.__name__) for owner, hook in hooks}
+    with pytest.MonkeyPatch.context() as patch:
+        for owner, hook in hooks:
+            patch.setattr(owner, hook.__name__, hook)
+        train("tiny", few, copies / "end", verbose=0)
+    assert {path.name for path in copies.iterdir()} == {*MOMENTS, "end"}
+    return copies
+
+
+def read_rows(path, without=("seconds",)):
+    with open(path, newline="") as file:
+        return [{key: value for key, value in row.items() if key not in without} for row in csv.DictReader(file)]
+
+
+def weights_of(folder, name="tiny"):
+    """The weights of a finished run, bit for bit."""
+    return [weight.tobytes() for weight in load_pretrained(name, folder).get_weights()]
+
+
+def snapshot(folder):
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+# The batches
+
+
+def collect_epochs(digits, batch_size, epochs, **settings):
+    """Three arrays an epoch: x, label and target, in the order in which they come; checks the sizes of the batches."""
+    n = len(digits.x_train)
+    sizes = [len(range(n)[i : i + batch_size]) for i in range(0, n, batch_size)]
+    batches = shuffled_batches(digits, batch_size, **settings).as_numpy_iterator()
+    found = []
+    for _ in range(epochs):
+        parts = [(x, label, target) for (x, label), target in (next(batches) for _ in sizes)]
+        assert [len(x) for x, _, _ in parts] == sizes
+        found.append([np.concatenate(column) for column in zip(*parts)])
+    return found
+
+
+def order_of(digits, x):
+    places = {row.tobytes(): i for i, row in enumerate(digits.x_train)}
+    return [places[row.tobytes()] for row in x]
+
+
+def test_every_epoch_has_each_digit_once_in_a_new_order(few):
+    orders = [order_of(few, x) for x, _, _ in collect_epochs(few, 16, 4, seed=1)]
+    for order in orders:
+        assert sorted(order) == list(range(60)) != order
+    assert len({tuple(order) for order in orders}) == 4
+
+
+def test_batches_pair_each_picture_with_its_label_and_itself(few):
+    for x, label, target in collect_epochs(few, 16, 2, seed=1):
+        np.testing.assert_array_equal(x, target)
+        np.testing.assert_array_equal(label, few.label_train[order_of(few, x)])
+
+
+def test_order_depends_on_the_seed_and_the_epoch_alone(few):
+    first = [order_of(few, x) for x, _, _ in collect_epochs(few, 16, 3, seed=1)]
+    np.random.seed(5)
+    keras.utils.set_random_seed(5)
+    later = [order_of(few, x) for x, _, _ in collect_epochs(few, 16, 2, seed=1, first_epoch=1)]
+    assert later == first[1:]
+    assert order_of(few, collect_epochs(few, 16, 1, seed=2)[0][0]) not in first
+
+
+def test_epsilon_depends_on_the_seed_and_the_epoch_alone(few):
+    def draws(seed, epoch):
+        callback = SeedEachEpoch(seed)
+        callback.set_model(model)
+        callback.on_epoch_begin(epoch)
+        return [np.asarray(model.encoder([few.x_test, few.label_test])[2]) for _ in range(2)]
+
+    model = training.CVAE(n_hidden=8, seed=1)
+    once, next_epoch, other_seed, again = draws(1, 0), draws(1, 1), draws(2, 0), draws(1, 0)
+    np.testing.assert_array_equal(once, again)
+    different = [once[0], once[1], *next_epoch, *other_seed]
+    assert len({values.tobytes() for values in different}) == 6
+
+
+# When to stop
+
+
+@pytest.mark.parametrize("patience", [1, 2, 5])
+def test_run_stops_where_keras_would_stop_it(patience):
+    """Against EarlyStopping itself, on sequences with ties, falls and rises."""
+    rng = np.random.default_rng(patience)
+    for _ in range(200):
+        losses = rng.integers(0, 6, 15) + np.linspace(rng.uniform(-6, 6), 0, 15).round()
+        model = SimpleNamespace(stop_training=False)
+        stopping = keras.callbacks.EarlyStopping("val_loss", patience=patience, mode="min")
+        stopping.set_model(model)
+        stopping.on_train_begin()
+        for epoch in range(15):
+            stopping.on_epoch_end(epoch, {"val_loss": losses[epoch]})
+            history = [{"val_loss": loss} for loss in losses[: epoch + 1]]
+            assert is_exhausted(history, patience) == model.stop_training, losses
+            if model.stop_training:
+                break
+
+
+def test_run_without_epochs_is_not_exhausted():
+    assert not is_exhausted([], 1)
+
+
+def test_run_stops_early_and_does_not_go_on(few, tmp_path, monkeypatch):
+    """Without learning, the losses move with the draws only, and the best is soon behind."""
+    recipe = Recipe(n_hidden=8, batch_size=16, learning_rate=0.0, epochs=40, patience=2)
+    monkeypatch.setitem(RECIPES, "idle", recipe)
+    with pytest.MonkeyPatch.context() as patch:
+        crash_before_publishing(patch)
+        with pytest.raises(Crash):
+            train("idle", few, tmp_path, verbose=0)
+    rows = [{"val_loss": float(row["val_loss"])} for row in read_rows(tmp_path / "idle.partial" / "history.csv")]
+    assert 3 <= len(rows) < 40
+    assert is_exhausted(rows, 2) and not is_exhausted(rows[:-1], 2)
+    assert train("idle", few, tmp_path, verbose=0)["val_loss"] == [row["val_loss"] for row in rows]
+    entry = load_manifest(tmp_path)["idle"]
+    assert entry["measured"]["epoch"] == len(rows) and entry["protocol"]["epochs"] == 40
+
+
+# What a run writes
+
+
+def test_history_has_a_row_an_epoch(finished):
+    history = load_history("tiny", finished)
+    assert tuple(history) == COLUMNS
+    assert set(COLUMNS) == {"epoch", "seconds"} | {prefix + name for prefix in ("", "val_") for name in LOSSES}
+    assert history["epoch"] == [1, 2, 3, 4]
+    for prefix in ("", "val_"):
+        loss, reconstruction, kl = (np.array(history[prefix + name]) for name in LOSSES)
+        np.testing.assert_allclose(loss, reconstruction + kl, atol=2e-4)
+        assert (np.diff(loss) < 0).all() and (kl > 0).all()
+    assert min(history["seconds"]) >= 0
+
+
+def test_training_follows_the_seed(few, finished, moments, tmp_path):
+    train("tiny", few, tmp_path, seed=2, verbose=0)
+    assert weights_of(moments / "end") == weights_of(finished) != weights_of(tmp_path)
+
+
+def test_weights_file_does_not_depend_on_what_ran_before(finished, moments):
+    """Or its SHA-256 would be another in a notebook than from the command line."""
+    assert digest_file(moments / "end" / "tiny.weights.h5") == digest_file(finished / "tiny.weights.h5")
+
+
+def test_weights_are_those_of_the_last_epoch(few, finished):
+    """The validation loss comes out again, but for the draws of epsilon; that of the epoch before does not."""
+    model = load_pretrained("tiny", finished)
+    model.compile(jit_compile=False)
+    test = [few.x_test, few.label_test]
+    losses = [model.evaluate(test, few.x_test, verbose=0, return_dict=True)["loss"] for _ in range(30)]
+    *_, previous, last = load_history("tiny", finished)["val_loss"]
+    assert abs(np.mean(losses) - last) < 0.25 * (previous - last)
+
+
+def test_training_is_plain_fit(few, finished):
+    """The same epochs by hand: fit with Adam on the same batches, as chapter 3 does it."""
+    keras.utils.set_random_seed(1)
+    model = training.CVAE(n_hidden=8, seed=1)
+    model.compile(keras.optimizers.Adam(TINY.learning_rate), jit_compile=False)
+    for epoch, (x, label, _) in enumerate(collect_epochs(few, 16, 4, seed=1)):
+        log = model.fit([x, label], x, batch_size=16, shuffle=False, verbose=0, callbacks=[FixedEpoch(epoch)]).history
+        row = read_rows(finished / "tiny.history.csv")[epoch]
+        for name in LOSSES:
+            assert float(row[name]) == pytest.approx(log[name][0], rel=1e-4, abs=1e-3)
+
+
+class FixedEpoch(SeedEachEpoch):
+    """The draws of one epoch of the run, whatever number this call of fit gives it."""
+
+    def __init__(self, epoch):
+        super().__init__(1)
+        self.epoch = epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        super().on_epoch_begin(self.epoch, logs)
+
+
+def test_manifest_says_all_about_the_run(few, finished):
+    manifest = load_manifest(finished)
+    assert list(manifest) == ["tiny"]
+    entry = manifest["tiny"]
+    assert entry["configuration"] == {"n_z": 2, "n_hidden": 8}
+    assert entry["parameters"] == load_pretrained("tiny", finished).count_params()
+    assert entry["seed"] == 1
+    assert entry["data"] == {"edition": "custom", "sha256": few.digest}
+    assert entry["versions"] == {
+        "python": platform.python_version(),
+        **{package: version(package) for package in ("keras", "numpy", "tensorflow")},
+    }
+    protocol = entry["protocol"]
+    assert "60" in protocol["training"] and "20 test" in protocol["validation"]
+    assert "Adam" in protocol["optimizer"] and str(TINY.learning_rate) in protocol["optimizer"]
+    assert (protocol["batch_size"], protocol["epochs"]) == (16, 4) and "5" in protocol["early_stopping"]
+    assert "last" in protocol["selection"]
+    history = load_history("tiny", finished)
+    last = {column: values[-1] for column, values in history.items()}
+    assert entry["measured"] == {**last, "seconds": pytest.approx(sum(history["seconds"]), abs=0.06)}
+    files = sorted(path.name for path in finished.iterdir())
+    assert files == sorted(["manifest.json", *entry["sha256"]])
+    for name, digest in entry["sha256"].items():
+        assert digest_file(finished / name) == digest
+
+
+def test_other_models_in_the_folder_stay(few, finished, tmp_path, monkeypatch):
+    monkeypatch.setitem(RECIPES, "other", TINY)
+    out = shutil.copytree(finished, tmp_path / "models")
+    train("other", few, out, epochs=1, verbose=0)
+    assert set(load_manifest(out)) == {"tiny", "other"}
+    assert load_manifest(out)["tiny"] == load_manifest(finished)["tiny"]
+    assert weights_of(out) == weights_of(finished)
+
+
+# Interruptions
+
+
+class Crash(KeyboardInterrupt):
+    """Ctrl-C at a chosen moment."""
+
+
+def crash_before_publishing(patch):
+    def publish(*arguments):
+        raise Crash
+
+    patch.setattr(training, "publish", publish)
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_run_cut_off_at_any_moment_ends_as_an_unbroken_one(few, finished, moments, tmp_path, monkeypatch, moment):
+    """Bit for bit: the same weights, and the same figures but for the seconds; finished epochs are not run again."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        started.append(epoch)
+        original(self, epoch, logs)
+
+    out, started, original = shutil.copytree(moments / moment, tmp_path / "out"), [], SeedEachEpoch.on_epoch_begin
+    monkeypatch.setattr(SeedEachEpoch, "on_epoch_begin", on_epoch_begin)
+    history = train("tiny", few, out, verbose=0)
+    assert started == list(range(MOMENTS[moment], 4))
+    assert weights_of(out) == weights_of(finished)
+    assert history == load_history("tiny", out)
+    assert read_rows(out / "tiny.history.csv") == read_rows(finished / "tiny.history.csv")
+    measured = [{**load_manifest(folder)["tiny"]["measured"], "seconds": 0} for folder in (out, finished)]
+    assert measured[0] == measured[1]
+    assert {path.name for path in out.iterdir()} == {path.name for path in finished.iterdir()}
+
+
+@pytest.fixture
+def held_out_recipe(monkeypatch):
+    monkeypatch.setitem(RECIPES, "clean", Recipe(n_hidden=8, batch_size=16, learning_rate=0.01, epochs=3, held_out=12))
+
+
+def test_held_out_run_keeps_the_test_set_for_the_end(few, tmp_path, held_out_recipe):
+    """Other test digits change the test figures and nothing else: neither weights nor history."""
+    changed = check_digits({**make_raw(), "x_test": make_raw(seed=1)["x_test"]}, "other test digits")
+    entries = []
+    for digits, out in ((few, tmp_path / "a"), (changed, tmp_path / "b")):
+        train("clean", digits, out, verbose=0)
+        entries.append(load_manifest(out)["clean"])
+    assert weights_of(tmp_path / "a", "clean") == weights_of(tmp_path / "b", "clean")
+    assert read_rows(tmp_path / "a" / "clean.history.csv") == read_rows(tmp_path / "b" / "clean.history.csv")
+    measured = entries[0]["measured"]
+    assert measured["test_loss"] != entries[1]["measured"]["test_loss"]
+    assert measured["test_loss"] == pytest.approx(
+        measured["test_reconstruction_loss"] + measured["test_kl_loss"], abs=2e-4
+    )
+    assert entries[0]["protocol"]["training"] == "48 digits"
+    assert entries[0]["protocol"]["validation"].startswith("12 held-out training digits")
+
+
+def test_held_out_run_ends_the_same_after_an_interruption(few, tmp_path, held_out_recipe):
+    """Its test figures too, whose draws come after the last epoch's."""
+
+    def publish(*arguments):
+        published.append(next(part for part in arguments if isinstance(part, dict) and "test_loss" in part))
+        raise Crash
+
+    published = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "publish", publish)
+        with pytest.raises(Crash):
+            train("clean", few, tmp_path, verbose=0)
+    train("clean", few, tmp_path, verbose=0)
+    assert load_manifest(tmp_path)["clean"]["measured"] == published[0]
+
+
+def test_too_few_digits_to_hold_out_are_refused(few, tmp_path, monkeypatch):
+    monkeypatch.setitem(RECIPES, "clean", Recipe(held_out=60))
+    with pytest.raises(TrainingError, match="60 of 60"):
+        train("clean", few, tmp_path, verbose=0)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def unfinished(moments, tmp_path):
+    return shutil.copytree(moments / "history written, checkpoint of the epoch before", tmp_path / "out")
+
+
+@pytest.mark.parametrize("change", ["seed", "epochs", "digits", "recipe"])
+def test_unfinished_run_of_another_kind_is_refused(few, unfinished, monkeypatch, change):
+    """Going on would mix two runs; starting afresh would throw the first one away."""
+    before = snapshot(unfinished)
+    digits = check_digits(make_raw(seed=1), "other digits") if change == "digits" else few
+    if change == "recipe":
+        monkeypatch.setitem(RECIPES, "tiny", Recipe(n_hidden=8, batch_size=16, epochs=4, patience=9))
+    settings = {"seed": {"seed": 2}, "epochs": {"epochs": 3}}.get(change, {})
+    with pytest.raises(TrainingError) as caught:
+        train("tiny", digits, unfinished, verbose=0, **settings)
+    message = str(caught.value)
+    for part in (str(unfinished / "tiny.partial"), "found an unfinished run", "expected", "--out"):
+        assert part in message
+    assert snapshot(unfinished) == before
+
+
+# The command line
+
+
+@pytest.fixture
+def data_file(tmp_path):
+    np.savez(tmp_path / "digits.npz", **make_raw())
+    return str(tmp_path / "digits.npz")
+
+
+def test_command_in_the_manifest_makes_the_model_again(data_file, finished, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    python, dash_m, package, *arguments = load_manifest(finished)["tiny"]["command"].split()
+    assert [python, dash_m, package] == ["python", "-m", "cvae_lib"]
+    assert main([*arguments, "--data", data_file]) == 0
+    assert weights_of("trained") == weights_of(finished)
+    last_line, history = capsys.readouterr().out.splitlines()[-1], load_history("tiny", "trained")
+    assert "4 epochs" in last_line and last_line.endswith("trained")
+    for name in LOSSES:
+        assert f"{history[f'val_{name}'][-1]:.2f}" in last_line
+
+
+def test_command_line_passes_its_options_on(data_file, tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        training, "train", lambda *arguments: calls.append(arguments) or {name: [1] for name in COLUMNS}
+    )
+    assert main(["train", "tiny", "--data", data_file, "--epochs", "7", "--seed", "3", "--out", "here"]) == 0
+    ((name, digits, *rest),) = calls
+    assert (name, rest) == ("tiny", ["here", 7, 3])
+    assert set(KEYS) <= set(vars(digits)) and digits.source == data_file
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["nonesuch"], ["no recipe 'nonesuch'", "mnist-2d", "tiny"]),
+        (["tiny", "--epochs", "0"], ["0 epochs", "at least 1"]),
+        (["tiny", "--epochs", "-3"], ["-3 epochs", "at least 1"]),
+        (["tiny", "--data", "none.npz"], ["none.npz", "no such file"]),
+        (["tiny", "--seed", "-1"], ["-1"]),
+    ],
+)
+def test_command_line_explains_its_errors(data_file, tmp_path, capsys, arguments, words):
+    out = tmp_path / "out"
+    assert main(["train", "--data", data_file, "--out", str(out), *arguments]) == 1
+    printed, error = capsys.readouterr()
+    assert printed == "" and error.startswith("error: ") and len(error.splitlines()) == 1
+    for word in words:
+        assert word in error
+    assert not out.exists()
+
+
+def test_unknown_recipe_is_found_out_before_the_data_are_read(capsys, monkeypatch):
+    """The data may have to be downloaded first."""
+    monkeypatch.setattr("cvae_lib.__main__.load_mnist", lambda choice: pytest.fail("read the data"))
+    assert main(["train", "nonesuch"]) == 1
+
+
+def test_interrupted_command_says_how_to_go_on(data_file, finished, tmp_path, capsys):
+    def on_epoch_end(self, epoch, logs=None):
+        original(self, epoch, logs)
+        raise KeyboardInterrupt
+
+    command, original = ["train", "tiny", "--data", data_file, "--out", str(tmp_path)], SaveEachEpoch.on_epoch_end
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SaveEachEpoch, "on_epoch_end", on_epoch_end)
+        assert main(command) == 130
+    assert "same command goes on" in capsys.readouterr().err
+    assert not (tmp_path / "manifest.json").exists()
+    assert main(command) == 0
+    assert weights_of(tmp_path) == weights_of(finished)
+
+
+def test_training_warns_of_nothing(data_file, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        assert main(["train", "tiny", "--data", data_file, "--epochs", "1", "--out", str(tmp_path)]) == 0
+
+
+@pytest.mark.parametrize("arguments", [[], ["train"], ["test", "tiny"], ["train", "tiny", "--epochs", "few"]])
+def test_command_line_refuses_what_it_does_not_know(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2 and "usage" in capsys.readouterr().err
+
+
+# The model of the book
+
+
+def test_recipe_of_the_book_is_that_of_2017():
+    assert RECIPES["mnist-2d"] == Recipe(2, 512, 250, 1e-3, 50, 5)
+
+
+@pytest.mark.slow
+def test_book_model_can_be_made_again(digits, tmp_path):
+    """The whole run, a few minutes: its last validation loss is that of 2017, within what seeds differ by."""
+    if digits.edition != "full":
+        pytest.skip(f"it takes MNIST itself, and this is the {digits.edition} edition")
+    assert main(["train", "mnist-2d", "--out", str(tmp_path)]) == 0
+    history, shipped = load_history("mnist-2d", tmp_path), load_history("mnist-2d")
+    assert history["val_loss"][-1] == pytest.approx(130.77, abs=0.6)
+    for prefix in ("", "val_"):
+        loss, reconstruction, kl = (np.array(history[prefix + name]) for name in LOSSES)
+        np.testing.assert_allclose(loss, reconstruction + kl, atol=2e-4)
+    entry = json.loads((tmp_path / "manifest.json").read_text())["mnist-2d"]
+    if entry["versions"] == load_manifest()["mnist-2d"]["versions"]:
+        for name in COLUMNS[1:-1]:
+            assert history[name][0] == pytest.approx(shipped[name][0], abs=0.01), name
