@@ -111,12 +111,12 @@ def plot_latent(z, y, ellipses=(1, 2, 3), limit=4.2, size=6.0):
 @styled
 def plot_latent_by_class(z, y, limit=4.2, size=1.7):
     """Scatter latents z (n, 2) in ten panels, one a digit, each over the circles of N(0, I) at radius 1 and 2."""
-    figure, axes = plt.subplots(2, 5, figsize=(5 * size, 2 * size + 0.4), sharex=True, sharey=True)
+    figure, axes = plt.subplots(2, 5, figsize=(5 * size, 2 * size + 0.8), sharex=True, sharey=True)
     for digit, axis in enumerate(axes.flat):
         points = z[y == digit]
         axis.plot(points[:, 1], points[:, 0], ".", color=PALETTE[digit], markersize=1.2, alpha=0.5)
         for radius in (1, 2):
-            axis.add_patch(plt.Circle((0, 0), radius, fill=False, color="black", linewidth=0.9))
+            axis.add_patch(plt.Circle((0, 0), radius, fill=False, color="black", linewidth=0.9, zorder=3))
         set_latent_axes(axis, limit)
         axis.set_title(f"digit {digit}")
         axis.label_outer()

@@ -117,6 +117,13 @@ def test_stroke_is_the_same_across_and_down(width):
     assert measure_shape(across).stroke[0] == pytest.approx(measure_shape(bar).stroke[0])
 
 
+@pytest.mark.parametrize("slant", [0.25, 0.5, 0.7])
+def test_stroke_is_measured_across_the_line_however_it_leans(slant):
+    """A leaning bar w pixels wide is thinner than w: its width times the cosine of its angle."""
+    leaning = draw_bar(4 * np.hypot(1, slant), slant, left=4)
+    assert measure_shape(leaning).stroke[0] == pytest.approx(measure_shape(draw_bar(4)).stroke[0], rel=0.05)
+
+
 def test_stroke_does_not_depend_on_how_dark_the_ink_is():
     assert measure_shape(0.4 * draw_bar(3)).stroke == pytest.approx(measure_shape(draw_bar(3)).stroke)
 
