@@ -130,22 +130,28 @@ def set_latent_axes(axis, limit):
 
 
 @styled
-def plot_lines(panels, xlabel, size=(3.4, 3.0)):
+def plot_lines(panels, xlabel, size=(2.9, 2.5)):
     """Draw one panel for each entry of `panels`: {title: {label: (x, y)}}, titles carrying the unit of y.
 
-    The same label has the same colour and dash in every panel, four labels at most; one legend stands below.
+    Three panels at most stand in a row, and four as two by two: each is `size` inches, so that a page 640 pixels wide
+    keeps its text legible. The same label has the same colour and dash in every panel, four labels at most; one
+    legend stands below.
     """
     labels = list(dict.fromkeys(label for lines in panels.values() for label in lines))
     colours = dict(zip(labels, (PALETTE[0], PALETTE[2], PALETTE[1], PALETTE[4]), strict=False))
     dashes = dict(zip(labels, ("-", (0, (5, 2)), ":", "-."), strict=False))
-    figure, axes = plt.subplots(1, len(panels), figsize=(size[0] * len(panels), size[1]), squeeze=False)
+    columns = 2 if len(panels) == 4 else min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(columns * size[0], rows * size[1]), squeeze=False)
+    for axis in axes.flat[len(panels) :]:
+        axis.remove()
     for axis, (title, lines) in zip(axes.flat, panels.items()):
         for label, (x, y) in lines.items():
             axis.plot(x, y, color=colours[label], linestyle=dashes[label], label=label)
         axis.set(title=title, xlabel=xlabel)
-    handles = {line.get_label(): line for axis in axes.flat for line in axis.lines}
+    handles = {line.get_label(): line for axis in figure.axes for line in axis.lines}
     figure.legend(handles.values(), handles.keys(), loc="upper center", bbox_to_anchor=(0.5, 0.02), ncols=4)
-    figure.tight_layout(pad=0.6)
+    figure.tight_layout(pad=0.6, h_pad=1.6)
     return figure
 
 

@@ -196,10 +196,11 @@ def test_epsilon_depends_on_the_seed_and_the_epoch_alone(few):
 
 @pytest.mark.parametrize("patience", [1, 2, 5])
 def test_run_stops_where_keras_would_stop_it(patience):
-    """Against EarlyStopping itself, on sequences with ties, falls and rises."""
+    """Against EarlyStopping itself, on sequences with ties, falls, rises and a loss that is no number."""
     rng = np.random.default_rng(patience)
     for _ in range(200):
         losses = rng.integers(0, 6, 15) + np.linspace(rng.uniform(-6, 6), 0, 15).round()
+        losses[rng.integers(1, 15)] = np.nan
         model = SimpleNamespace(stop_training=False)
         stopping = keras.callbacks.EarlyStopping("val_loss", patience=patience, mode="min")
         stopping.set_model(model)
