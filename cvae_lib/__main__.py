@@ -1,4 +1,4 @@
-"""The command line: `python -m cvae_lib train mnist-2d` makes a trained model again."""
+"""The command line: `train` makes a trained model again, `export` writes one for the explorer in the page."""
 
 import argparse
 import sys
@@ -16,8 +16,16 @@ def main(arguments=None):
     command.add_argument("--epochs", type=int, help="how many epochs (default: the recipe's)")
     command.add_argument("--seed", type=int, default=1, help="seed of weights, order and epsilon (default: 1)")
     command.add_argument("--out", default="trained", help="the folder to write to (default: trained)")
+    command = commands.add_parser("export", help="write a shipped model for the explorer in the published page")
+    command.add_argument("name", help="the model, such as mnist-2d")
+    command.add_argument("--data", help="MNIST: full, an .npz file or a folder of IDX files (default: CVAE_DATA)")
+    command.add_argument("--out", default="_extra/explorer", help="the folder to write to (default: _extra/explorer)")
     options = parser.parse_args(arguments)
+    return run_export(options) if options.command == "export" else run_train(options)
 
+
+def run_train(options):
+    """Train as the options say."""
     # TensorFlow takes seconds to load: only once the options are known to be right.
     from cvae_lib.training import TrainingError, find_recipe, train
 
@@ -35,6 +43,20 @@ def main(arguments=None):
         f"(reconstruction {history['val_reconstruction_loss'][-1]:.2f}, KL {history['val_kl_loss'][-1]:.2f}); "
         f"written to {options.out}"
     )
+    return 0
+
+
+def run_export(options):
+    """Export as the options say."""
+    from cvae_lib.export import export
+    from cvae_lib.pretrained import PretrainedError
+
+    try:
+        sizes = export(options.name, options.out, load_mnist(options.data))
+    except (DataError, PretrainedError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(", ".join(f"{name}: {size:,} bytes" for name, size in sizes.items()) + f"; written to {options.out}")
     return 0
 
 

@@ -1,0 +1,139 @@
+"""The animated image: as many frames as pictures, in order, with their pixels and times, and small."""
+
+import base64
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cvae_lib.animation import animate_digits, play_button
+
+rng = np.random.default_rng(0)
+IMAGES = rng.uniform(size=(5, 784))
+
+
+def read_frames(content):
+    """The pixels (28, 28) of each frame in [0, 1], the share of the bar that is bright, and the milliseconds."""
+    film = Image.open(io.BytesIO(content))
+    pictures, bars, times = [], [], []
+    for i in range(film.n_frames):
+        film.seek(i)
+        grey = np.asarray(film.convert("L"))
+        assert grey.shape == (238, 224)
+        blocks = grey[:224].reshape(28, 8, 28, 8)
+        assert (blocks == blocks[:, :1, :, :1]).all(), "a pixel is a block of 8 by 8"
+        pictures.append(blocks[:, 0, :, 0] / 255)
+        bars.append((grey[-5] == 255).mean())
+        times.append(film.info["duration"])
+    return np.array(pictures), bars, times
+
+
+def test_each_frame_shows_its_image():
+    pictures, _, _ = read_frames(animate_digits(IMAGES, 40))
+    np.testing.assert_allclose(pictures.reshape(5, 784), IMAGES, atol=0.5 / 31 + 0.5 / 255)
+
+
+def test_black_and_white_stay_black_and_white():
+    pictures, _, _ = read_frames(animate_digits(np.stack([np.zeros(784), np.ones(784)]), 40))
+    assert (pictures[0] == 0).all() and (pictures[1] == 1).all()
+
+
+def test_the_bar_grows_from_nothing_to_the_whole_width():
+    _, bars, _ = read_frames(animate_digits(IMAGES, 40))
+    np.testing.assert_allclose(bars, [0, 0.25, 0.5, 0.75, 1])
+
+
+@pytest.mark.parametrize("milliseconds", [40, [600, 30, 30, 30, 1500]])
+def test_frames_stay_as_long_as_told(milliseconds):
+    _, _, times = read_frames(animate_digits(IMAGES, milliseconds))
+    assert times == np.broadcast_to(milliseconds, 5).tolist()
+
+
+def test_it_is_an_animated_png_that_plays_for_ever():
+    content = animate_digits(IMAGES, 40)
+    film = Image.open(io.BytesIO(content))
+    assert content.startswith(b"\x89PNG\r\n\x1a\n") and b"acTL" in content
+    assert (film.format, film.n_frames, film.info["loop"]) == ("PNG", 5, 0)
+
+
+def test_the_same_images_give_the_same_bytes():
+    assert animate_digits(IMAGES, 40) == animate_digits(IMAGES.copy(), 40)
+
+
+def test_one_image_is_a_film_of_one_frame():
+    film = Image.open(io.BytesIO(animate_digits(IMAGES[0], 40)))
+    assert (film.size, getattr(film, "n_frames", 1)) == ((224, 238), 1)
+
+
+# The button beneath the film, on a page of its own.
+
+CHROMIUM = os.environ.get("CHROMIUM") or "/usr/bin/chromium"
+
+
+@pytest.fixture
+def open_film():
+    """A function that opens a page with a film and the chapter's button, in a browser with this wish for motion."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: the button is not tried")
+    if not Path(CHROMIUM).exists():
+        pytest.skip(f"no {CHROMIUM}: the button is not tried")
+    film = base64.b64encode(animate_digits(np.stack([np.zeros(784), np.ones(784)]), [60, 60])).decode()
+    page = (
+        f'<figure id="fig-film"><img alt="a film" src="data:image/png;base64,{film}"></figure>{play_button("fig-film")}'
+    )
+    with playwright.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+
+        def open_page(motion, scripts=True):
+            context = browser.new_context(reduced_motion=motion, java_script_enabled=scripts)
+            tab = context.new_page()
+            tab.set_content(page)
+            return tab
+
+        yield open_page
+        browser.close()
+
+
+def test_the_film_plays_and_pauses_by_key(open_film):
+    tab = open_film("no-preference")
+    button, film, still = tab.get_by_role("button"), tab.locator("img"), tab.locator("canvas")
+    assert button.inner_text() == "Pause the film" and film.is_visible() and still.is_hidden()
+    tab.keyboard.press("Tab")
+    for words, playing in (("Play the film", False), ("Pause the film", True)):
+        tab.keyboard.press("Enter")
+        assert (button.inner_text(), film.is_visible(), still.is_visible()) == (words, playing, not playing)
+
+
+def test_the_still_is_the_first_frame_and_stays(open_film):
+    tab = open_film("no-preference")
+    tab.get_by_role("button").click()
+    seen = set()
+    for _ in range(8):
+        seen.add(
+            tab.evaluate("[...document.querySelector('canvas').getContext('2d').getImageData(9, 9, 1, 1).data] + ''")
+        )
+        tab.wait_for_timeout(30)
+    assert seen == {"0,0,0,255"}
+    assert (tab.locator("canvas").get_attribute("width"), tab.locator("canvas").get_attribute("height")) == (
+        "224",
+        "238",
+    )
+
+
+def test_who_asks_for_less_motion_sees_the_still_first(open_film):
+    tab = open_film("reduce")
+    assert tab.locator("canvas").is_visible() and tab.locator("img").is_hidden()
+    tab.get_by_role("button", name="Play the film").click()
+    assert tab.locator("img").is_visible() and tab.locator("canvas").is_hidden()
+
+
+@pytest.mark.parametrize("motion", ["reduce", "no-preference"])
+def test_without_scripts_the_film_stands_there_and_no_dead_button(open_film, motion):
+    tab = open_film(motion, scripts=False)
+    assert tab.locator("img").is_visible() and tab.get_by_role("button").count() == 0
+
+
+def test_the_button_names_its_figure_only():
+    assert "fig-one" in play_button("fig-one") and "NAME" not in play_button("fig-one")

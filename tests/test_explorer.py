@@ -1,0 +1,484 @@
+"""The explorer in the published page: its arithmetic against Keras, what it loads and when, and what the reader moves.
+
+The arithmetic runs in node, or in Chromium where node is missing. The rest needs Chromium, on a bare page with the
+explorer's place below the fold. `_build/reports/explorer.json` holds the parity and the times of the last run.
+
+    pip install -r requirements.txt && apt-get install chromium
+    pytest tests/test_explorer.py                   # CHROMIUM=/path/to/chromium for another browser
+"""
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from cvae_lib.data import load_sample, one_hot
+from cvae_lib.export import export, pack_model, pack_rows, read_weights, write_script
+
+ROOT = Path(__file__).parent.parent
+EXPLORER = ROOT / "_extra/explorer"
+CHROMIUM = os.environ.get("CHROMIUM") or "/usr/bin/chromium"
+REPORT = ROOT / "_build/reports/explorer.json"
+MODEL = "mnist-2d"
+ON_SIGHT = ["explorer.css", "model.js", "weights.js", "digits.js", "explorer.js"]
+
+PAGE = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>A page</title>
+<meta name="viewport" content="width=device-width"></head><body><main><h1>A page</h1><div style="height: 3000px"></div>
+<h2>Move the sliders</h2><div class="cvae-explorer"><p>A still figure.</p></div>
+<script defer src="../explorer/loader.js"></script></main></body></html>"""
+
+# What the explorer does for one case: encode if there is an image, decode, and compute both losses.
+RUN = """(cases) => {
+  const model = cvaeModel.parseWeights(cvaeWeights);
+  return cases.map(({ grey, z, label }) => {
+    const x = grey && grey.map((value) => value / 255);
+    const y = cvaeModel.makeLabel(label);
+    const code = x ? cvaeModel.encode(model, x, y) : { zMean: z, zLogVar: [0, 0] };
+    const logits = cvaeModel.decode(model, code.zMean, y);
+    return {
+      z_mean: [...code.zMean],
+      z_log_var: [...code.zLogVar],
+      pixels: [...cvaeModel.sigmoid(logits)],
+      reconstruction_loss: x ? cvaeModel.reconstructionLoss(x, logits) : 0,
+      kl_loss: cvaeModel.klLoss([...code.zMean], [...code.zLogVar]),
+    };
+  });
+}"""
+
+
+def report(**found):
+    """Add what was found to the report."""
+    REPORT.parent.mkdir(parents=True, exist_ok=True)
+    known = json.loads(REPORT.read_text()) if REPORT.exists() else {}
+    REPORT.write_text(json.dumps({**known, **found}, indent=2) + "\n")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if not Path(CHROMIUM).exists():
+        pytest.skip(f"no browser at {CHROMIUM}: apt-get install chromium, or set CHROMIUM")
+    with playwright.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A folder with a page that has the explorer's place far below its top."""
+    folder = tmp_path_factory.mktemp("site")
+    shutil.copytree(EXPLORER, folder / "explorer")
+    (folder / "chapters").mkdir()
+    (folder / "chapters/page.html").write_text(PAGE)
+    return folder
+
+
+@pytest.fixture
+def open_page(browser, site):
+    """Open the page, from disk unless an address is given: the tab, whose `asked` and `errors` are noted."""
+    contexts = []
+
+    def open_page(address=f"file://{site}", **settings):
+        contexts.append(browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **settings}))
+        tab = contexts[-1].new_page()
+        tab.asked, tab.errors = [], []
+        tab.on("request", lambda request: tab.asked.append(request.url.split("/")[-1]))
+        tab.on("pageerror", lambda error: tab.errors.append(str(error)))
+        tab.on("console", lambda message: tab.errors.append(message.text) if message.type == "error" else None)
+        tab.goto(f"{address}/chapters/page.html", wait_until="load")
+        return tab
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+def reveal(tab):
+    """Scroll to the explorer and wait until it has started."""
+    tab.locator(".cvae-explorer").scroll_into_view_if_needed()
+    tab.wait_for_selector(".cvae-explorer[data-started]")
+    assert tab.errors == []
+    return tab
+
+
+@pytest.fixture
+def tab(open_page):
+    """The page with the explorer started."""
+    return reveal(open_page())
+
+
+def read_pixels(tab, part):
+    """The pixels on a canvas, 0 to 255, once a frame has been drawn: a list of 784."""
+    return tab.evaluate(
+        """async (part) => {
+          await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+          const canvas = document.querySelector(`[data-part="${part}"]`);
+          return [...canvas.getContext("2d").getImageData(0, 0, 28, 28).data].filter((_, i) => i % 4 === 0);
+        }""",
+        part,
+    )
+
+
+def read_state(tab, part):
+    return tab.evaluate(f"() => {{ const {{ x, ...rest }} = cvaeExplorer.parts.{part}.state; return rest; }}")
+
+
+# The arithmetic
+
+
+@pytest.fixture(scope="module")
+def cases():
+    """200 fixed cases: 100 digits with their label, 50 with another label, 50 draws from the prior under all labels."""
+    digits = load_sample()
+    chosen = np.concatenate([np.flatnonzero(digits.y_test == digit)[:15] for digit in range(10)]).reshape(10, 15)
+    own, other = chosen[:, :10].ravel(), chosen[:, 10:].ravel()
+    x = digits.x_test[np.concatenate([own, other])]
+    shift = 1 + np.arange(50) % 9
+    label = np.concatenate([digits.y_test[own], (digits.y_test[other] + shift) % 10, np.arange(50) % 10])
+    return x, np.random.default_rng(0).standard_normal((50, 2)), label
+
+
+@pytest.fixture(scope="module")
+def by_keras(cases):
+    from keras import ops
+
+    from cvae_lib.model import decode, kl_loss, reconstruction_loss
+    from cvae_lib.pretrained import load_pretrained
+
+    x, z, label = cases
+    model, y = load_pretrained(MODEL), one_hot(label)
+    z_mean, z_log_var, _ = map(ops.convert_to_numpy, model.encoder([x, y[:150]]))
+    z_all = np.concatenate([z_mean, z.astype("float32")])
+    return {
+        "z_mean": z_mean,
+        "z_log_var": z_log_var,
+        "pixels": decode(model, z_all, y),
+        "reconstruction_loss": ops.convert_to_numpy(reconstruction_loss(x, model.decoder([z_mean, y[:150]]))),
+        "kl_loss": ops.convert_to_numpy(kl_loss(z_mean, z_log_var)),
+    }
+
+
+@pytest.fixture(scope="module")
+def by_javascript(cases, request):
+    x, z, label = cases
+    grey = [{"grey": row} for row in np.rint(x * 255).astype(int).tolist()]
+    cases = [{**one, "label": int(y)} for one, y in zip(grey + [{"z": row} for row in z.tolist()], label, strict=True)]
+    scripts = [EXPLORER / "model.js", EXPLORER / "weights.js"]
+    if node := shutil.which("node"):
+        code = f"{''.join(f'require({json.dumps(str(path))});' for path in scripts)}"
+        code += f"console.log(JSON.stringify(({RUN})(JSON.parse(require('fs').readFileSync(0)))))"
+        done = subprocess.run([node, "-e", code], input=json.dumps(cases), capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+    else:
+        tab = request.getfixturevalue("browser").new_page()
+        for path in scripts:
+            tab.add_script_tag(path=path)
+        found = tab.evaluate(RUN, cases)
+        tab.close()
+    return {key: np.array([one[key] for one in found]) for key in found[0]}
+
+
+def test_arithmetic_agrees_with_keras(by_keras, by_javascript):
+    error = {key: np.abs(by_javascript[key][: len(by_keras[key])] - by_keras[key]) for key in by_keras}
+    found = {key: {"mean": float(error[key].mean()), "max": float(error[key].max())} for key in error}
+    report(parity={"cases": len(error["pixels"]), **found})
+    assert error["pixels"].shape == (200, 784)
+    assert found["pixels"]["mean"] <= 0.004 and found["pixels"]["max"] <= 0.02
+    assert found["z_mean"]["max"] <= 0.01 and found["z_log_var"]["max"] <= 0.01
+    assert found["reconstruction_loss"]["max"] <= 0.2 and found["kl_loss"]["max"] <= 0.2
+
+
+def test_the_picture_on_the_page_is_the_decoders(tab):
+    """Part 1 at a known point shows what Keras decodes there: rows and columns in place, z1 and z2 not swapped."""
+    from cvae_lib.model import decode
+    from cvae_lib.pretrained import load_pretrained
+
+    tab.get_by_role("slider", name="z1").fill("-1.5")
+    tab.get_by_role("slider", name="z2").fill("1")
+    tab.get_by_role("radio", name="7", exact=True).first.check()
+    expected = decode(load_pretrained(MODEL), np.array([[-1.5, 1.0]]), one_hot([7]))[0]
+    np.testing.assert_allclose(np.array(read_pixels(tab, "picture")) / 255, expected, atol=0.02)
+
+
+def test_strokes_become_a_picture_like_those_of_mnist(tab):
+    """A drawing anywhere, of any size: the longer side fills 20 pixels, the centre of mass is at pixel 14."""
+    strokes = [[[3, 2], [9, 2], [5, 11]], [[4, 6], [8, 6]]]
+    larger = [[[1.7 * x + 4, 1.7 * y + 4] for x, y in stroke] for stroke in strokes]
+    pictures = [
+        np.array(tab.evaluate("(strokes) => [...cvaeModel.rasterise(strokes)]", drawing)).reshape(28, 28)
+        for drawing in (strokes, larger)
+    ]
+    np.testing.assert_allclose(*pictures, atol=1e-5)
+    grey, at = pictures[0], np.arange(28)
+    assert grey.min() == 0 and grey.max() == 1 and len(np.unique(grey)) > 20
+    rows = np.flatnonzero(grey.any(axis=1))
+    assert 19 <= np.ptp(rows) + 1 <= 20
+    assert (grey.sum(1) * at).sum() / grey.sum() == pytest.approx(14, abs=0.1)
+    assert (grey.sum(0) * at).sum() / grey.sum() == pytest.approx(14, abs=0.1)
+
+
+# The exported files
+
+
+def test_weights_are_those_of_the_shipped_model(tmp_path):
+    """The export is reproducible from the shipped weights, and small."""
+    write_script(tmp_path / "weights.js", MODEL, "cvaeWeights", pack_model(MODEL, read_weights(MODEL)))
+    assert (tmp_path / "weights.js").read_bytes() == (EXPLORER / "weights.js").read_bytes(), (
+        f"make the file again: python -m cvae_lib export {MODEL}"
+    )
+    assert (EXPLORER / "weights.js").stat().st_size < 1_800_000
+
+
+def test_digits_are_those_of_mnist(tmp_path, digits):
+    if digits.edition != "full":
+        pytest.skip("the exported digits are MNIST's: this needs the full edition")
+    export(MODEL, tmp_path, digits)
+    assert (tmp_path / "digits.js").read_bytes() == (EXPLORER / "digits.js").read_bytes()
+
+
+def test_export_refuses_other_digits(tmp_path, capsys):
+    from cvae_lib.__main__ import main
+
+    assert main(["export", MODEL, "--data", "sample", "--out", str(tmp_path)]) == 1
+    assert "expected MNIST" in capsys.readouterr().err and not any(tmp_path.iterdir())
+
+
+def test_rows_are_packed_in_two_characters_a_weight():
+    kernel = np.array([[1.0, -0.5], [0.0, 0.0], [-3.0, 0.001]], "float32")
+    packed = pack_rows(kernel)
+    scale = np.frombuffer(base64.b64decode(packed["scale"]["data"]), "<f4")
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    sixes = [alphabet.index(character) for character in packed["data"]]
+    whole = np.array([64 * high + low - 2047 for high, low in zip(sixes[::2], sixes[1::2])]).reshape(3, 2)
+    assert np.abs(whole).max() == 2047
+    np.testing.assert_allclose(whole * scale[:, None], kernel, atol=3 / 2047 / 2)
+
+
+# What is loaded, and when
+
+
+def test_the_book_has_the_explorer():
+    """One chapter has the explorer's place and the loader; the build copies the files beside the chapters' folder."""
+    config = yaml.safe_load((ROOT / "_config.yml").read_text())
+    assert "_extra" in config["sphinx"]["config"].get("html_extra_path", []), "_config.yml must copy _extra"
+    texts = [path.read_text() for path in (ROOT / "chapters").glob("*.md")]
+    places = [text for text in texts if ":::{div} cvae-explorer" in text]
+    assert len(places) == 1 and places[0].count("../explorer/loader.js") == 1
+    # Jupyter Book adds every script below _static to every page.
+    assert not list((ROOT / "_static").rglob("*weights*"))
+
+
+def test_the_weights_are_loaded_on_sight_and_not_before(open_page, site):
+    """At the top of the page only the loader is there; in view, the rest comes, each file once; from disk and http."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SilentHandler, directory=site))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        for address in (f"file://{site}", f"http://127.0.0.1:{server.server_port}"):
+            tab = open_page(address)
+            tab.wait_for_load_state("networkidle")
+            assert [name for name in tab.asked if name != "favicon.ico"] == ["page.html", "loader.js"]
+            tab.asked.clear()
+            tab.errors.clear()
+            reveal(tab)
+            assert sorted(tab.asked) == sorted(ON_SIGHT)
+            assert tab.get_by_role("img", name="The decoded digit").is_visible()
+    finally:
+        server.shutdown()
+
+
+class SilentHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+
+def test_a_still_stands_in_its_place(open_page, site, tmp_path):
+    """Without JavaScript, in print, and where a file is missing, the reader has what the chapter put there."""
+    tab = open_page(java_script_enabled=False)
+    assert tab.get_by_text("A still figure.").is_visible()
+
+    tab = reveal(open_page())
+    assert not tab.get_by_text("A still figure.").is_visible()
+    tab.emulate_media(media="print")
+    assert tab.get_by_text("A still figure.").is_visible() and not tab.locator(".cvae-live").is_visible()
+
+    broken = shutil.copytree(site, tmp_path / "broken")
+    (broken / "explorer/weights.js").unlink()
+    tab = open_page(f"file://{broken}")
+    with tab.expect_console_message(lambda message: "cannot load" in message.text):
+        tab.locator(".cvae-explorer").scroll_into_view_if_needed()
+    assert tab.get_by_text("A still figure.").is_visible() and tab.locator(".cvae-live").count() == 0
+
+
+# What the reader moves
+
+
+def test_dragging_moves_the_point_and_the_picture(tab):
+    """z1 runs downwards and z2 to the right: the lower right corner of the plane is (+, +)."""
+    plane = tab.get_by_role("application")
+    plane.scroll_into_view_if_needed()
+    ground = plane.locator(".cvae-ground").bounding_box()
+    at = lambda z1, z2: (  # noqa: E731
+        ground["x"] + ground["width"] * (z2 + 4) / 8,
+        ground["y"] + ground["height"] * (z1 + 4) / 8,
+    )
+    before = read_pixels(tab, "picture")
+    tab.mouse.move(*at(0, 0))
+    tab.mouse.down()
+    tab.mouse.move(*at(1, -2), steps=5)
+    seen = read_pixels(tab, "picture")
+    tab.mouse.up()
+    assert read_state(tab, "point")["z"] == pytest.approx([1, -2], abs=0.08)
+    assert seen != before
+    assert float(tab.get_by_role("slider", name="z1").input_value()) == pytest.approx(1, abs=0.08)
+    tab.mouse.move(*at(3, 3))
+    assert read_pixels(tab, "picture") == seen, "a pointer that is not down moves nothing"
+
+
+def test_a_finger_moves_the_point_and_does_not_scroll(open_page):
+    tab = reveal(open_page(viewport={"width": 375, "height": 800}, has_touch=True))
+    plane = tab.get_by_role("application")
+    plane.scroll_into_view_if_needed()
+    assert plane.evaluate("(node) => getComputedStyle(node).touchAction") == "none"
+    box = plane.bounding_box()
+    tab.touchscreen.tap(box["x"] + 0.75 * box["width"], box["y"] + 0.25 * box["height"])
+    read_pixels(tab, "picture")
+    z1, z2 = read_state(tab, "point")["z"]
+    assert z1 < -1 and z2 > 1
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 375, "a phone scrolls sideways"
+
+
+def test_arrow_keys_move_the_point(tab):
+    tab.get_by_role("application").focus()
+    pictures = [read_pixels(tab, "picture")]
+    z = np.zeros(2)
+    for key, move in {
+        "ArrowDown": (0.1, 0), "ArrowRight": (0, 0.1), "Shift+ArrowUp": (-0.5, 0), "Shift+ArrowLeft": (0, -0.5),
+    }.items():  # fmt: skip
+        tab.keyboard.press(key)
+        z += move
+        assert read_state(tab, "point")["z"] == pytest.approx(z)
+        pictures.append(read_pixels(tab, "picture"))
+        assert pictures[-1] != pictures[-2]
+    tab.keyboard.press("Home")
+    assert read_pixels(tab, "picture") == pictures[0]
+
+
+@pytest.mark.parametrize("name, key", [("z1", "ArrowRight"), ("z2", "ArrowLeft"), ("Share of the 8", "ArrowRight")])
+def test_sliders_change_the_picture_from_the_keyboard(tab, name, key):
+    slider = tab.get_by_role("slider", name=name)
+    before, start = read_pixels(tab, "picture"), float(slider.input_value())
+    slider.focus()
+    for _ in range(3):
+        tab.keyboard.press(key)
+    assert float(slider.input_value()) != start
+    assert read_pixels(tab, "picture") != before
+
+
+def test_a_full_share_is_the_other_digit(tab):
+    """The blend ends on the second label itself, and the plane shows its codes."""
+    tab.get_by_role("slider", name="Share of the 8").fill("100")
+    blended = read_pixels(tab, "picture")
+    assert tab.locator(".cvae-plusses").first.get_attribute("d")
+    tab.get_by_role("slider", name="Share of the 8").fill("0")
+    tab.get_by_role("group", name="Digit", exact=True).get_by_role("radio", name="8", exact=True).check()
+    assert read_pixels(tab, "picture") == blended
+
+
+def test_drawing_is_encoded_while_the_pen_moves(tab):
+    pad = tab.locator("[data-part=pad]")
+    pad.scroll_into_view_if_needed()
+    box = pad.bounding_box()
+    before = read_pixels(tab, "input"), tab.locator("[data-part=kl]").inner_text()
+    tab.mouse.move(box["x"] + 100, box["y"] + 40)
+    tab.mouse.down()
+    tab.mouse.move(box["x"] + 100, box["y"] + 240, steps=8)
+    during = read_pixels(tab, "input"), tab.locator("[data-part=kl]").inner_text()
+    tab.mouse.up()
+    assert during[0] != before[0] and during[1] != before[1]
+    grey = np.array(during[0]).reshape(28, 28)
+    assert 19 <= np.ptp(np.flatnonzero(grey.any(axis=1))) + 1 <= 20
+    assert tab.locator("[name=cvae-test]:checked").count() == 0
+    tab.get_by_role("button", name="Clear the pad").click()
+    assert not any(read_pixels(tab, "input")) and tab.locator("[data-part=kl]").inner_text() == "–"
+
+
+def test_a_test_digit_brings_its_label_and_another_label_costs_more(tab):
+    tab.get_by_role("radio", name="0, number 1").check()
+    labels = tab.get_by_role("group", name="Label the model is told")
+    assert labels.get_by_role("radio", name="0", exact=True).is_checked()
+    read_pixels(tab, "output")
+    loss = lambda: float(tab.locator("[data-part=sum]").inner_text().split()[0])  # noqa: E731
+    own = loss()
+    assert read_pixels(tab, "ten-0") == read_pixels(tab, "output")
+    labels.get_by_role("radio", name="1", exact=True).check()
+    assert read_pixels(tab, "ten-1") == read_pixels(tab, "output")
+    assert loss() > own + 20
+
+
+def test_a_screen_reader_hears_of_the_losses_once_they_rest(tab):
+    region = tab.get_by_role("status")
+    radios = tab.locator("[name=cvae-test]")
+    for i in range(4):
+        radios.nth(i).check()
+        assert region.inner_text() == ""
+    tab.wait_for_function("document.querySelector('[role=status]').textContent !== ''")
+    text = region.inner_text()
+    assert text.startswith("Reconstruction loss ") and "KL loss" in text
+
+
+def test_every_control_has_a_name_and_shows_its_focus(tab):
+    outline = """(node) => getComputedStyle(node.type === "radio" ? node.nextElementSibling : node).outlineWidth"""
+    for control in tab.locator(".cvae-live :is(input, select, button, [tabindex])").all()[::7]:
+        control.focus()
+        tab.keyboard.press("Shift")
+        assert control.evaluate(outline) == "3px", control.evaluate("(node) => node.outerHTML")
+    axe = pytest.importorskip("axe_playwright_python", reason="axe is not installed")
+    tab.evaluate((Path(axe.__file__).parent / "axe.min.js").read_text())
+    found = tab.evaluate("() => axe.run('.cvae-explorer')")["violations"]
+    assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
+
+
+def test_times_are_reported(tab):
+    """Targets: a decode with its drawing 8 ms at the 95th percentile, the encoder and ten decodes 25 ms.
+
+    Only limits that a slow machine meets are asserted. A canvas is drawn when its pixels are read, so each is read.
+    """
+    times = tab.evaluate(
+        """() => {
+          const { point, picture } = cvaeExplorer.parts;
+          const canvases = (parts) => parts.map((part) => document.querySelector(`[data-part="${part}"]`));
+          function measure(change, render, shown) {
+            return Array.from({ length: 300 }, (_, i) => {
+              change(i);
+              const start = performance.now();
+              render();
+              shown.forEach((canvas) => canvas.getContext("2d").getImageData(0, 0, 1, 1));
+              return performance.now() - start;
+            }).sort((a, b) => a - b);
+          }
+          const ten = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map((digit) => `ten-${digit}`);
+          const turn = (i) => (point.state.z = [2 * Math.cos(i / 20), 2 * Math.sin(i / 20)]);
+          const shift = (i) => (picture.state.label = i % 10);
+          return {
+            decode: measure(turn, point.render, canvases(["picture"])),
+            encode_and_ten: measure(shift, picture.render, canvases(["input", "output", ...ten])),
+          };
+        }"""
+    )
+    found = {
+        name: {"median_ms": round(one[150], 2), "p95_ms": round(one[285], 2), "max_ms": round(one[-1], 2)}
+        for name, one in times.items()
+    }
+    report(times=found, browser=tab.context.browser.version)
+    assert found["decode"]["median_ms"] < 80 and found["encode_and_ten"]["median_ms"] < 250
