@@ -234,7 +234,8 @@ def read_npz(path):
     if not path.exists():
         raise DataError(path, "no such file or folder", expected, remedy)
     if not zipfile.is_zipfile(path):
-        raise DataError(path, "a file that cannot be read (no whole zip archive)", expected, f"Is the file whole? {remedy}")
+        found = "a file that cannot be read (no whole zip archive)"
+        raise DataError(path, found, expected, f"Is the file whole? {remedy}")
     try:
         with np.load(path, allow_pickle=False) as archive:
             missing = [key for key in KEYS if key not in archive.files]
