@@ -2,8 +2,6 @@
 
 import base64
 import io
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -70,30 +68,25 @@ def test_one_image_is_a_film_of_one_frame():
 
 # The button beneath the film, on a page of its own.
 
-CHROMIUM = os.environ.get("CHROMIUM") or "/usr/bin/chromium"
-
 
 @pytest.fixture
-def open_film():
+def open_film(browser):
     """A function that opens a page with a film and the chapter's button, in a browser with this wish for motion."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: the button is not tried")
-    if not Path(CHROMIUM).exists():
-        pytest.skip(f"no {CHROMIUM}: the button is not tried")
     film = base64.b64encode(animate_digits(np.stack([np.zeros(784), np.ones(784)]), [60, 60])).decode()
     page = (
         f'<figure id="fig-film"><img alt="a film" src="data:image/png;base64,{film}"></figure>{play_button("fig-film")}'
     )
-    with playwright.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    contexts = []
 
-        def open_page(motion, scripts=True):
-            context = browser.new_context(reduced_motion=motion, java_script_enabled=scripts)
-            tab = context.new_page()
-            tab.set_content(page)
-            return tab
+    def open_page(motion, scripts=True):
+        contexts.append(browser.new_context(reduced_motion=motion, java_script_enabled=scripts))
+        tab = contexts[-1].new_page()
+        tab.set_content(page)
+        return tab
 
-        yield open_page
-        browser.close()
+    yield open_page
+    for context in contexts:
+        context.close()
 
 
 def test_the_film_plays_and_pauses_by_key(open_film):

@@ -9,7 +9,6 @@ explorer's place below the fold. `_build/reports/explorer.json` holds the parity
 
 import base64
 import json
-import os
 import shutil
 import subprocess
 import threading
@@ -26,7 +25,6 @@ from cvae_lib.export import export, pack_model, pack_rows, read_weights, write_s
 
 ROOT = Path(__file__).parent.parent
 EXPLORER = ROOT / "_extra/explorer"
-CHROMIUM = os.environ.get("CHROMIUM") or "/usr/bin/chromium"
 REPORT = ROOT / "_build/reports/explorer.json"
 MODEL = "mnist-2d"
 ON_SIGHT = ["explorer.css", "model.js", "weights.js", "digits.js", "explorer.js"]
@@ -60,17 +58,6 @@ def report(**found):
     REPORT.parent.mkdir(parents=True, exist_ok=True)
     known = json.loads(REPORT.read_text()) if REPORT.exists() else {}
     REPORT.write_text(json.dumps({**known, **found}, indent=2) + "\n")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not Path(CHROMIUM).exists():
-        pytest.skip(f"no browser at {CHROMIUM}: apt-get install chromium, or set CHROMIUM")
-    with playwright.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

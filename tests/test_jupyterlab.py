@@ -18,7 +18,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-CHROMIUM = os.environ.get("CHROMIUM") or "/usr/bin/chromium"
 START_SECONDS = 90
 RUN_SECONDS = 300
 
@@ -42,14 +41,10 @@ def wait_for(ask, seconds, what):
 
 
 @pytest.fixture
-def tab():
-    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: JupyterLab is not tried")
-    if not Path(CHROMIUM).exists():
-        pytest.skip(f"no {CHROMIUM}: JupyterLab is not tried")
-    with playwright.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser.new_page(viewport={"width": 1400, "height": 1000})
-        browser.close()
+def tab(browser):
+    tab = browser.new_page(viewport={"width": 1400, "height": 1000})
+    yield tab
+    tab.close()
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ Where there is no Chromium the tests are skipped, and say so.
 """
 
 import gzip
-import os
 import re
 import shutil
 import subprocess
@@ -30,7 +29,6 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parent.parent
-CHROMIUM = os.environ.get("CHROMIUM") or "/usr/bin/chromium"
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
 CHAPTERS = [TOC["root"], *(entry["file"] for part in TOC["parts"] for entry in part["chapters"])]
 PAGES = [f"{name.removesuffix('.ipynb')}.html" for name in CHAPTERS] + ["search.html", "genindex.html", "404.html"]
@@ -114,12 +112,9 @@ class Pages(SimpleHTTPRequestHandler):
         pass
 
 
-@pytest.fixture(scope="session")
-def site(tmp_path_factory):
+@pytest.fixture(scope="module")
+def site(browser, tmp_path_factory):
     """The folder of the built site."""
-    if not Path(CHROMIUM).exists():
-        pytest.skip(f"no browser at {CHROMIUM}: apt-get install chromium, or set CHROMIUM")
-    pytest.importorskip("playwright", reason="playwright is not installed: pip install -r requirements.txt")
     pytest.importorskip("axe_playwright_python", reason="axe is not installed: pip install -r requirements.txt")
     pytest.importorskip("jupyter_book", reason="jupyter-book is not installed: pip install -r requirements.txt")
     book = tmp_path_factory.mktemp("site") / "book"
@@ -130,23 +125,12 @@ def site(tmp_path_factory):
     return book / "_build/html"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def address(site):
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Pages, directory=site))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/book/"
     server.shutdown()
-
-
-@pytest.fixture(scope="session")
-def browser(site):
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-background-networking"]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -196,7 +180,7 @@ def find_barriers(tab, **options):
     ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def visits(browser, address):
     """Every page, visited once with an empty cache."""
     axe = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text()
