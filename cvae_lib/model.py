@@ -36,24 +36,38 @@ class Sampling(keras.layers.Layer):
         return {**super().get_config(), "seed": self.seed}
 
 
-def build_encoder(n_z=2, n_hidden=512, seed=None):
-    """Build q(z | x, y): x (batch, 784) and label (batch, 10) to z_mean, z_log_var and a sample, (batch, n_z)."""
+def build_encoder(n_z=2, n_hidden=512, n_layers=1, seed=None):
+    """Build q(z | x, y): x (batch, 784) and label (batch, 10) to z_mean, z_log_var and a sample, (batch, n_z).
+
+    It has n_layers hidden layers of n_hidden units each.
+    """
     x = keras.Input((N_X,), name="x")
     label = keras.Input((N_Y,), name="label")
     h = keras.layers.Concatenate(name="x_and_label")([x, label])
-    h = keras.layers.Dense(n_hidden, activation="relu", name="encoder_hidden")(h)
+    dense = keras.layers.Dense
+    h = dense(n_hidden, activation="relu", name="encoder_hidden")(h)
+    for layer in range(2, n_layers + 1):
+        name = f"encoder_hidden_{layer}"
+        h = dense(n_hidden, activation="relu", name=name)(h)
     z_mean = keras.layers.Dense(n_z, name="z_mean")(h)
     z_log_var = keras.layers.Dense(n_z, name="z_log_var")(h)
     z = Sampling(seed, name="z")([z_mean, z_log_var])
     return keras.Model([x, label], [z_mean, z_log_var, z], name="encoder")
 
 
-def build_decoder(n_z=2, n_hidden=512):
-    """Build p(x | z, y): z (batch, n_z) and label (batch, 10) to the logits of 784 pixels, (batch, 784)."""
+def build_decoder(n_z=2, n_hidden=512, n_layers=1):
+    """Build p(x | z, y): z (batch, n_z) and label (batch, 10) to the logits of 784 pixels, (batch, 784).
+
+    It has n_layers hidden layers of n_hidden units each.
+    """
     z = keras.Input((n_z,), name="z")
     label = keras.Input((N_Y,), name="label")
     h = keras.layers.Concatenate(name="z_and_label")([z, label])
-    h = keras.layers.Dense(n_hidden, activation="relu", name="decoder_hidden")(h)
+    dense = keras.layers.Dense
+    h = dense(n_hidden, activation="relu", name="decoder_hidden")(h)
+    for layer in range(2, n_layers + 1):
+        name = f"decoder_hidden_{layer}"
+        h = dense(n_hidden, activation="relu", name=name)(h)
     x_logits = keras.layers.Dense(N_X, name="x_logits")(h)
     return keras.Model([z, label], x_logits, name="decoder")
 
@@ -86,11 +100,11 @@ class CVAE(keras.Model):
     image. Source: chapter 2; Kingma & Welling (2014); Sohn et al. (2015).
     """
 
-    def __init__(self, n_z=2, n_hidden=512, seed=None, **kwargs):
+    def __init__(self, n_z=2, n_hidden=512, n_layers=1, seed=None, **kwargs):
         super().__init__(**kwargs)
-        self.settings = {"n_z": n_z, "n_hidden": n_hidden, "seed": seed}
-        self.encoder = build_encoder(n_z, n_hidden, seed)
-        self.decoder = build_decoder(n_z, n_hidden)
+        self.settings = {"n_z": n_z, "n_hidden": n_hidden, "n_layers": n_layers, "seed": seed}
+        self.encoder = build_encoder(n_z, n_hidden, n_layers, seed)
+        self.decoder = build_decoder(n_z, n_hidden, n_layers)
         self.reconstruction_tracker = keras.metrics.Mean(name="reconstruction_loss")
         self.kl_tracker = keras.metrics.Mean(name="kl_loss")
         self.build([(None, N_X), (None, N_Y)])

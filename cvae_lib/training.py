@@ -1,7 +1,7 @@
 """The recipes, and a training run that can be interrupted: `train` and what it needs.
 
-Chapter 3 trains with plain `fit`; this module does the same and can go on where it stopped. The trick is that all
-that is random in an epoch, the order of the digits and the draws of epsilon, depends only on the seed and the
+Chapter 3 trains with plain `fit`; this module does the same, faster, and can go on where it stopped. All that is
+random in an epoch, the order of the digits and the draws of epsilon, depends only on the seed and the
 number of the epoch. So weights and optimizer are the whole state at the end of one.
 """
 
@@ -21,10 +21,10 @@ import cvae_lib.quiet  # noqa: F401
 
 # isort: split
 import keras
-import numpy as np
 import tensorflow as tf
 
 from cvae_lib.data import hold_out
+from cvae_lib.fast import FastAdam, FastCVAE
 from cvae_lib.model import CVAE
 from cvae_lib.pretrained import MANIFEST, digest_file, load_manifest, read_history
 
@@ -39,21 +39,31 @@ class TrainingError(Exception):
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is built and trained: n_z latents, n_hidden units, Adam, and when to stop.
+    """How a model is built and trained: n_z latents, n_layers of n_hidden units in each network, Adam, when to stop.
 
-    held_out digits of the training set are kept for validation; with 0 the test set validates, as in 2017.
+    labelled: whether the model is told the label; without, every label is ten zeros, which makes it a plain VAE.
+    schedule: the learning rate is "constant" or falls to zero along half a "cosine". held_out digits of the training
+    set are kept for validation; with 0 the test set validates, as in 2017.
     """
 
     n_z: int = 2
     n_hidden: int = 512
+    n_layers: int = 1
+    labelled: bool = True
     batch_size: int = 250
     learning_rate: float = 1e-3
+    schedule: str = "constant"
     epochs: int = 50
     patience: int = 5
     held_out: int = 0
 
 
-RECIPES = {"mnist-2d": Recipe(), "mnist-2d-clean": Recipe(held_out=5000)}
+RECIPES = {
+    "mnist-2d": Recipe(),
+    "mnist-2d-clean": Recipe(held_out=5000),
+    "mnist-2d-vae": Recipe(labelled=False),
+    "mnist-2d-deep": Recipe(n_layers=2, learning_rate=2e-3, schedule="cosine", epochs=100, patience=100),
+}
 
 
 def find_recipe(name):
@@ -84,22 +94,22 @@ def train(name, digits, out, epochs=None, seed=1, verbose=1):
     partial = open_partial(out / f"{name}.partial", run)
 
     keras.utils.set_random_seed(seed)
-    model = CVAE(recipe.n_z, recipe.n_hidden, seed=seed)
+    model = FastCVAE(**configure(recipe), seed=seed)
     steps = math.ceil(len(training.x_train) / recipe.batch_size)
     model.compile(
-        keras.optimizers.Adam(recipe.learning_rate),
+        FastAdam(schedule_rate(recipe, steps * epochs)),
         steps_per_execution=math.gcd(steps, STEPS_PER_CALL),
         jit_compile=False,
     )
     history = restore(model, partial, steps)
     if len(history) < epochs and not is_exhausted(history, recipe.patience):
         model.fit(
-            shuffled_batches(training, recipe.batch_size, seed, first_epoch=len(history)),
+            shuffled_batches(training, recipe.batch_size, seed, len(history), recipe.labelled),
             steps_per_epoch=steps,
             initial_epoch=len(history),
             epochs=epochs,
             shuffle=False,
-            validation_data=([training.x_test, training.label_test], training.x_test),
+            validation_data=([training.x_test, training.label_test * recipe.labelled], training.x_test),
             validation_batch_size=recipe.batch_size,
             callbacks=[SeedEachEpoch(seed), SaveEachEpoch(partial, history, recipe.patience)],
             verbose=verbose,
@@ -107,33 +117,45 @@ def train(name, digits, out, epochs=None, seed=1, verbose=1):
     measured = {**history[-1], "seconds": round(sum(row["seconds"] for row in history), 1)}
     if recipe.held_out:
         seed_epsilon(model, seed, epoch=len(history))
-        test = model.evaluate([digits.x_test, digits.label_test], digits.x_test, recipe.batch_size, 0, return_dict=True)
+        inputs = [digits.x_test, digits.label_test * recipe.labelled]
+        test = model.evaluate(inputs, digits.x_test, recipe.batch_size, verbose=0, return_dict=True)
         measured.update({f"test_{loss}": round(float(test[loss]), 4) for loss in LOSSES})
     publish(name, model, history, recipe, run, measured, digits, out)
     shutil.rmtree(partial)
     return {column: [row[column] for row in history] for column in COLUMNS}
 
 
-def shuffled_batches(digits, batch_size, seed, first_epoch=0):
+def configure(recipe):
+    """The arguments that build the CVAE of a recipe: a dict."""
+    return {name: getattr(recipe, name) for name in ("n_z", "n_hidden", "n_layers")}
+
+
+def schedule_rate(recipe, steps):
+    """The learning rate of a recipe over so many steps: a number, or a Keras schedule."""
+    if recipe.schedule == "cosine":
+        return keras.optimizers.schedules.CosineDecay(recipe.learning_rate, steps)
+    return recipe.learning_rate
+
+
+def shuffled_batches(digits, batch_size, seed, first_epoch=0, labelled=True):
     """Yield batches ((x, label), x) for ever; the order within epoch e depends on (seed, e) alone.
 
-    Returns a tf.data.Dataset. The last batch of an epoch is smaller where the size does not divide the set.
+    Returns a tf.data.Dataset. The last batch of an epoch is smaller where the size does not divide the set. The
+    digits are in memory once and never copied as a whole; without `labelled` every label is ten zeros.
     """
-    x, label = tf.constant(digits.x_train), tf.constant(digits.label_train)
+    x, label = tf.constant(digits.x_train), tf.constant(digits.label_train * labelled)
+    starts = tf.data.Dataset.range(0, len(digits.x_train), batch_size)
 
-    def indices():
-        epoch = first_epoch
-        while True:
-            order = np.random.default_rng([seed, epoch]).permutation(len(digits.x_train))
-            yield from (order[i : i + batch_size] for i in range(0, len(order), batch_size))
-            epoch += 1
+    def shuffle(epoch):
+        order = tf.random.experimental.stateless_shuffle(tf.range(len(digits.x_train)), seed=[seed, epoch])
+        return starts.map(lambda start: order[start : start + batch_size])
 
     def gather(index):
         batch = tf.gather(x, index)
         return (batch, tf.gather(label, index)), batch
 
-    signature = tf.TensorSpec((None,), tf.int64)
-    return tf.data.Dataset.from_generator(indices, output_signature=signature).map(gather).prefetch(8)
+    epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
+    return epochs.flat_map(shuffle).map(gather).prefetch(8)
 
 
 def seed_epsilon(model, seed, epoch):
@@ -232,12 +254,12 @@ def publish(name, model, history, recipe, run, measured, digits, out):
     weights, log = f"{name}.weights.h5", f"{name}.history.csv"
     # A fresh model has no optimizer, whose state would treble the file. Keras stores the name: without one of our own
     # it would count the models made before, and the same weights would have another SHA-256.
-    bare = CVAE(recipe.n_z, recipe.n_hidden, seed=run["seed"], name="cvae")
+    bare = CVAE(**configure(recipe), seed=run["seed"], name="cvae")
     bare.set_weights(model.get_weights())
     bare.save_weights(out / weights)
     write_history(out / log, history)
     entry = {
-        "configuration": {"n_z": recipe.n_z, "n_hidden": recipe.n_hidden},
+        "configuration": configure(recipe),
         "parameters": model.count_params(),
         "seed": run["seed"],
         "protocol": {
@@ -245,7 +267,8 @@ def publish(name, model, history, recipe, run, measured, digits, out):
             "validation": f"{recipe.held_out or len(digits.x_test)} "
             f"{'held-out training' if recipe.held_out else 'test'} digits, one sample of z an image, after each epoch",
             "selection": "the last epoch's weights",
-            "optimizer": f"Adam, learning rate {recipe.learning_rate}",
+            "labels": "one-hot" if recipe.labelled else "none: ten zeros",
+            "optimizer": f"Adam, learning rate {recipe.learning_rate}, {recipe.schedule}",
             "batch_size": recipe.batch_size,
             "epochs": run["epochs"],
             "early_stopping": f"validation loss, patience {recipe.patience}",

@@ -401,8 +401,8 @@ def test_model_goes_through_a_weights_file(batch, tmp_path):
 
 
 def test_model_is_built_again_from_its_config():
-    model = CVAE(n_z=3, n_hidden=5, seed=8, name="small")
+    model = CVAE(n_z=3, n_hidden=5, n_layers=2, seed=8, name="small")
     again = CVAE.from_config(model.get_config())
-    assert again.name == "small" and again.settings == {"n_z": 3, "n_hidden": 5, "seed": 8}
+    assert again.name == "small" and again.settings == {"n_z": 3, "n_hidden": 5, "n_layers": 2, "seed": 8}
     assert [v.shape for v in again.variables] == [v.shape for v in model.variables]
     assert keras.models.clone_model(model).count_params() == model.count_params()

@@ -65,7 +65,7 @@ def test_manifest_fits_the_model_and_its_history(folder, name):
     for column, values in history.items():
         last = sum(values) if column == "seconds" else values[-1]
         assert entry["measured"][column] == pytest.approx(last, abs=0.06 if column == "seconds" else 0)
-    assert entry["configuration"] == {"n_z": recipe.n_z, "n_hidden": recipe.n_hidden}
+    assert entry["configuration"] == configure(recipe)
     assert (entry["protocol"]["batch_size"], entry["protocol"]["epochs"]) == (recipe.batch_size, recipe.epochs)
     assert f"train {name} --epochs {recipe.epochs} --seed {entry['seed']}" in entry["command"]
     assert entry["data"]["edition"] == "full"

@@ -295,7 +295,7 @@ def test_manifest_says_all_about_the_run(few, finished):
     manifest = load_manifest(finished)
     assert list(manifest) == ["tiny"]
     entry = manifest["tiny"]
-    assert entry["configuration"] == {"n_z": 2, "n_hidden": 8}
+    assert entry["configuration"] == {"n_z": 2, "n_hidden": 8, "n_layers": 1}
     assert entry["parameters"] == load_pretrained("tiny", finished).count_params()
     assert entry["seed"] == 1
     assert entry["data"] == {"edition": "custom", "sha256": few.digest}
@@ -517,7 +517,7 @@ def test_command_line_refuses_what_it_does_not_know(arguments, capsys):
 
 
 def test_recipe_of_the_book_is_that_of_2017():
-    assert RECIPES["mnist-2d"] == Recipe(2, 512, 250, 1e-3, 50, 5)
+    assert RECIPES["mnist-2d"] == Recipe(2, 512, 1, True, 250, 1e-3, "constant", 50, 5)
 
 
 @pytest.mark.slow
