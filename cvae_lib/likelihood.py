@@ -1,0 +1,159 @@
+"""log p(x | y) by a sum over a grid of z, the true posterior, and the bounds that larger latent spaces need.
+
+Chapter 8 derives it all. Two latents only: the sum is exact to a few ten-thousandths of a nat because a plane can be
+filled with points. NumPy alone; a model is anything with a `decoder` that takes [z, label] and gives logits.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from cvae_lib.data import N_CLASSES, one_hot
+
+BLOCK = 10_000  # points of the grid, or samples, decoded at a time
+BATCH = 1_000  # images scored at a time
+
+
+class Grid(NamedTuple):
+    """Equal square cells over the latent plane, made by `make_grid`.
+
+    axis: their centres along one latent, (n,). z: all centres, float32, (n * n, 2), row by row from the top left of
+    a 2017 grid: z1 changes slowest. log_prior: the logarithm of the prior mass of each cell, log p(z) + log area,
+    (n * n,).
+    """
+
+    axis: np.ndarray
+    z: np.ndarray
+    log_prior: np.ndarray
+
+
+def make_grid(limit=6.0, n=240):
+    """Cut the square from -limit to limit into n * n cells; return a Grid. Source: chapter 8."""
+    side = 2 * limit / n
+    axis = (np.arange(n) + 0.5) * side - limit
+    z = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
+    log_prior = -0.5 * np.sum(z**2, axis=1) - np.log(2 * np.pi) + 2 * np.log(side)
+    return Grid(axis, z.astype("float32"), log_prior)
+
+
+def decode_logits(model, z, y):
+    """Decode z (m, 2) under one label y in 0..9, or under a label each, (m,): logits, float32, (m, 784)."""
+    label = one_hot(np.broadcast_to(y, len(z)))
+    return np.asarray(model.decoder([np.asarray(z, "float32"), label]))
+
+
+def softplus(a):
+    """Compute log(1 + exp(a)) for any real a without overflow."""
+    return np.maximum(a, 0) + np.log(1 + np.exp(-np.abs(a)))
+
+
+def score(x, logits):
+    """Compute log p(x | z, y) of every image under every decoded z: nats, summed over the pixels, (n, m).
+
+    x is (n, d) in [0, 1] and logits (m, d). Pass the same d columns of both to score some of the pixels only.
+    Equation (3) of chapter 2, as one matrix product. Source: chapter 8.
+    """
+    return x @ logits.T - softplus(logits).sum(axis=1)
+
+
+def log_sum_exp(values):
+    """Compute the logarithm of the sum of exp(values) over the last axis, scaled so that nothing under- or overflows.
+
+    A row of -inf gives -inf.
+    """
+    top = values.max(axis=-1, keepdims=True)
+    top = np.where(np.isfinite(top), top, 0)
+    with np.errstate(divide="ignore"):
+        return np.log(np.exp(values - top).sum(axis=-1)) + top[..., 0]
+
+
+def log_likelihood(model, x, y, grid, visible=slice(None)):
+    """Compute log p(x | y) by the sum over the grid: nats, one value an image, float64, (n,).
+
+    x is (n, 784) and y (n,), integers; to ask about another label than an image's own, pass that. visible chooses
+    pixels, as a mask (784,), indices or a slice: then only their probability is computed, that of the others being
+    summed out. Memory does not grow with the grid. Source: chapter 8.
+    """
+    found = np.full(len(x), -np.inf)
+    for rows, points, scores in _scores(model, x, y, grid, visible):
+        part = log_sum_exp(scores + grid.log_prior[points].astype(scores.dtype))
+        found[rows] = np.logaddexp(found[rows], part)
+    return found
+
+
+def posterior(model, x, y, grid, visible=slice(None)):
+    """Compute p(z | x, y), the mass of every cell of the grid: sums to 1 over the cells, float64, (n, n_points).
+
+    The arguments are those of `log_likelihood`; with `visible`, it is the posterior given those pixels. It holds all
+    cells for all images, so pass few images. Source: chapter 8.
+    """
+    joint = np.empty((len(x), len(grid.z)))
+    for rows, points, scores in _scores(model, x, y, grid, visible):
+        joint[rows, points] = scores + grid.log_prior[points]
+    return np.exp(joint - log_sum_exp(joint)[:, None])
+
+
+def elbo(model, x, y, z_mean, z_log_var, grid):
+    """Compute the ELBO without sampling: nats, one value an image, float64, (n,).
+
+    The mean of log p(x | z, y) under q = N(z_mean, exp(z_log_var)) is a sum over the grid, with q scaled to sum to 1
+    there, so the grid must reach beyond q and be finer than it; the KL is the closed form. z_mean and z_log_var are
+    (n, 2). Equation (2) of chapter 2. Source: chapter 8.
+    """
+    mean, log_var = np.asarray(z_mean, "float64"), np.asarray(z_log_var, "float64")
+    bells = np.exp(-0.5 * (grid.axis - mean[..., None]) ** 2 / np.exp(log_var)[..., None])
+    q1, q2 = np.moveaxis(bells / bells.sum(axis=-1, keepdims=True), 1, 0)
+    found = -0.5 * np.sum(np.exp(log_var) + mean**2 - 1 - log_var, axis=1)
+    n = len(grid.axis)
+    for rows, points, scores in _scores(model, x, y, grid):
+        lines = slice(points.start // n, points.stop // n)
+        along_z2 = np.matmul(scores.reshape(len(rows), -1, n), q2[rows, :, None].astype(scores.dtype))[..., 0]
+        found[rows] += np.sum(along_z2 * q1[rows, lines], axis=1)
+    return found
+
+
+def log_weights(model, x, y, z_mean, z_log_var, n_samples, rng):
+    """Draw n_samples of z an image from q = N(z_mean, exp(z_log_var)); return their log importance weights.
+
+    A weight is p(x | z, y) p(z) / q(z | x, y), its logarithm in nats: (n, n_samples), float64. rng is a NumPy
+    generator. Source: chapter 8; Burda et al. (2016).
+    """
+    sigma = np.exp(np.asarray(z_log_var, "float64") / 2)
+    found = np.empty((len(x), n_samples))
+    for i in range(len(x)):
+        for start in range(0, n_samples, BLOCK):
+            stop = min(start + BLOCK, n_samples)
+            epsilon = rng.standard_normal((stop - start, 2))
+            z = z_mean[i] + sigma[i] * epsilon
+            log_p_over_q = 0.5 * np.sum(epsilon**2 - z**2, axis=1) + np.log(sigma[i]).sum()
+            found[i, start:stop] = score(x[i : i + 1], decode_logits(model, z, y[i]))[0] + log_p_over_q
+    return found
+
+
+def importance_bound(log_w, k):
+    """Compute the importance-weighted bound with k samples: nats, one value an image, (n,).
+
+    log_w is (n, n_samples), from `log_weights`. Each run of k samples gives one bound, the logarithm of their mean
+    weight; the result is the average of these bounds. k = 1 is the ELBO, k = n_samples the tightest; what is left
+    over by a k that does not divide n_samples is not used. Source: chapter 8; Burda et al. (2016), equation (8).
+    """
+    groups = log_w.shape[1] // k
+    if not 1 <= k <= log_w.shape[1]:
+        raise ValueError(f"k must be from 1 to the {log_w.shape[1]} samples there are, got {k}")
+    grouped = log_w[:, : groups * k].reshape(len(log_w), groups, k)
+    return np.mean(log_sum_exp(grouped) - np.log(k), axis=1)
+
+
+def _scores(model, x, y, grid, visible=slice(None)):
+    """Yield the images' indices, a slice of whole lines of the grid, and their scores, block by block."""
+    x, y = np.asarray(x), np.asarray(y)
+    n = len(grid.axis)
+    step = max(1, BLOCK // n) * n
+    for k in range(N_CLASSES):
+        of_class = np.flatnonzero(y == k)
+        for start in range(0, len(grid.z) if len(of_class) else 0, step):
+            points = slice(start, min(start + step, len(grid.z)))
+            logits = decode_logits(model, grid.z[points], k)[:, visible]
+            for first in range(0, len(of_class), BATCH):
+                rows = of_class[first : first + BATCH]
+                yield rows, points, score(x[rows][:, visible], logits)

@@ -1,0 +1,331 @@
+"""Measure what the book costs on this machine: python tests/benchmarks/run.py
+
+Each measurement runs in a process of its own; those that are compared take turns, round by round, so that a machine
+that slows down slows all of them. The results go to `results.json` and `results.md` beside this file; the page
+"What it costs" shows the second. Close what else is running: two busy cores double every figure.
+
+With names (epoch, pieces, steps, cold_start, use, start_up, growth, whole) only these are measured again, the rest is
+kept.
+PyTorch and JAX are measured where they are installed: pip install torch==2.13.0 jax==0.10.2.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+ROUNDS = 3
+STYLES = {"ours": None, "plain": None, "torch": "torch", "jax": "jax"}
+PLAIN_STEP = {"fast_adam": False, "fast_loss": False}
+STEPS = {
+    "`fit` on arrays, no options": ("plain", {}),
+    "gather by index in `tf.data`, 40 steps a call": ("ours", PLAIN_STEP),
+    "and Adam in one operation a variable": ("ours", {"fast_loss": False}),
+    "and the loss's gradient in closed form: this book's trainer": ("ours", {}),
+    "tried: a whole epoch in one call": ("ours", {"steps_per_call": 240}),
+    "tried: `jit_compile=True`": ("ours", {"jit_compile": True}),
+    "tried: `jit_compile=True` on the plain step": ("ours", {"jit_compile": True, **PLAIN_STEP}),
+}
+GROWTH = {
+    "size": [6_000, 20_000, 60_000, 200_000, 600_000],
+    "batch_size": [50, 250, 1000, 4000],
+    "n_hidden": [128, 256, 512, 1024, 2048],
+    "n_z": [2, 20, 200],
+}
+
+
+def work(name, **arguments):
+    """Run one measurement of `worker.py` in a fresh process and return its dict."""
+    command = [sys.executable, str(HERE / "worker.py"), name, json.dumps(arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    if done.returncode:
+        raise SystemExit(f"error: {shlex.join(command)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def summarise(seconds):
+    """Median and quartiles of a list of seconds, its length, and its 95th percentile."""
+    low, _, high = statistics.quantiles(seconds, n=4, method="inclusive") if len(seconds) > 1 else seconds * 3
+    rank = sorted(seconds)[min(len(seconds) - 1, int(0.95 * len(seconds)))]
+    return {"median": statistics.median(seconds), "low": low, "high": high, "p95": rank, "n": len(seconds)}
+
+
+def has(package):
+    try:
+        return package is None or bool(importlib.metadata.version(package))
+    except importlib.metadata.PackageNotFoundError:
+        return False
+
+
+def measure_epoch():
+    """Epochs of all styles and the limit of the matrix products, in turns; the first epoch of a process is not
+    counted."""
+    styles = [style for style, package in STYLES.items() if has(package)]
+    found = {style: {"seconds": [], "peak_mb": 0} for style in [*styles, "limit"]}
+    for _ in range(ROUNDS):
+        for style, row in found.items():
+            result = work("limit") if style == "limit" else work("epochs", style=style)
+            row["seconds"] += result["seconds"] if style == "limit" else result["seconds"][1:]
+            row["peak_mb"] = max(row["peak_mb"], result["peak_mb"])
+            row["losses"] = result.get("losses")
+    return {style: {**summarise(row.pop("seconds")), **row} for style, row in found.items()}
+
+
+def measure_cold_start():
+    return {
+        name: work("cold_start", name=name) for name in ("plain", "mnist-2d", "mnist-2d-quick", "mnist-2d-deep-quick")
+    }
+
+
+def measure_pieces():
+    return {name: summarise(seconds) for name, seconds in work("pieces").items() if name != "peak_mb"}
+
+
+def measure_steps():
+    """Epochs of the trainer with one change after the other, in turns."""
+    found = {name: {"seconds": [], "losses": None} for name in STEPS}
+    for _ in range(ROUNDS):
+        for name, (style, settings) in STEPS.items():
+            result = work("epochs", style=style, **settings)
+            found[name]["seconds"] += result["seconds"][1:]
+            found[name]["losses"] = result["losses"]
+    return {name: {**summarise(row.pop("seconds")), **row} for name, row in found.items()}
+
+
+def measure_use():
+    result = work("inference")
+    peak = result.pop("peak_mb")
+    return {**{name: summarise(seconds) for name, seconds in result.items()}, "peak_mb": peak}
+
+
+def measure_start_up():
+    found = {}
+    for name in ("import", "first_decode"):
+        results = [work(name) for _ in range(ROUNDS)]
+        found[name] = {
+            **summarise([s for result in results for s in result["seconds"]]),
+            "peak_mb": max(result["peak_mb"] for result in results),
+            "tensorflow": results[0].get("tensorflow", True),
+        }
+    return found
+
+
+def measure_growth():
+    return {
+        axis: [{"value": value, **describe_epochs(**{axis: value})} for value in values]
+        for axis, values in GROWTH.items()
+    }
+
+
+def describe_epochs(**settings):
+    result = work("epochs", style="ours", **settings)
+    return {"seconds": statistics.median(result["seconds"][1:]), "peak_mb": result["peak_mb"]}
+
+
+def measure_whole():
+    """The test line and the build, sample edition, installation left out: seconds and the largest process."""
+    with tempfile.TemporaryDirectory() as out:
+        commands = {
+            "tests": [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+            "build": [sys.executable, "-m", "jupyter_book.cli.main", "build", ".", "-W", "-n", "--path-output", out],
+        }
+        return {name: time_process(command) for name, command in commands.items()}
+
+
+def time_process(command):
+    """Seconds of a whole process, and the memory of the largest one among it and its children."""
+    probe = "import json, resource, subprocess, sys; code = subprocess.call(sys.argv[1:], stdout=2); "
+    probe += "print(json.dumps([code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024]))"
+    start = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", probe, *command],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "CVAE_DATA": "sample"},
+    )
+    code, peak = json.loads(done.stdout)
+    if code:
+        raise SystemExit(f"error: {shlex.join(command)} ended with {code}:\n{done.stderr[-2000:]}")
+    return {"seconds": time.perf_counter() - start, "peak_mb": peak}
+
+
+def describe_machine():
+    """The processor, its cores, the system and the versions that the figures belong to."""
+    cpu = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), cpu)
+    packages = [name for name in ("tensorflow", "keras", "numpy", "torch", "jax") if has(name)]
+    return {
+        "processor": cpu,
+        "cores": os.cpu_count(),
+        "threads": "each package's default",
+        "system": platform.system(),
+        "versions": {"python": platform.python_version(), **{p: importlib.metadata.version(p) for p in packages}},
+    }
+
+
+def table(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows), ""])
+
+
+def report(results):
+    """The results as Markdown: what was measured, in tables."""
+    machine = results["machine"]
+    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    parts = [f"Measured on {machine['processor']}, {machine['cores']} cores, {machine['system']}; {versions}.\n"]
+    writers = {
+        "epoch": report_epoch,
+        "pieces": report_pieces,
+        "steps": report_steps,
+        "cold_start": report_cold_start,
+        "use": report_use,
+        "start_up": report_start_up,
+        "growth": report_growth,
+        "whole": report_whole,
+    }
+    return "\n".join(parts + [write(results[name]) for name, write in writers.items() if name in results])
+
+
+def report_epoch(rows):
+    names = {
+        "ours": "this book's trainer",
+        "plain": "Keras `fit` on arrays, as in 2017",
+        "torch": "PyTorch, eager",
+        "jax": "JAX, one `scan` an epoch",
+        "limit": "the matrix products alone",
+    }
+    ours = rows["ours"]["median"]
+    lines = []
+    for style, row in sorted(rows.items(), key=lambda item: item[1]["median"]):
+        loss = f"{row['losses'][-1]:.1f}" if row["losses"] else "–"
+        spread = f"{row['low']:.2f} to {row['high']:.2f}"
+        ratio = f"{ours / row['median']:.2f}"
+        lines.append([names[style], f"{row['median']:.2f}", spread, ratio, loss, f"{row['peak_mb']:,.0f}"])
+    head = ["one epoch of training", "seconds", "quartiles", "ours divided by it", "loss, epoch 4", "peak MB"]
+    return table(head, lines)
+
+
+def report_pieces(rows):
+    names = {
+        "products": "the matrix products",
+        "adam_keras": "Adam of Keras",
+        "adam_fast": "Adam, one operation a variable",
+        "loss_plain": "reconstruction loss and its gradient",
+        "loss_fast": "the same, gradient in closed form",
+        "gather": "gathering the batches",
+    }
+    lines = [[names[name], f"{row['median']:.2f}"] for name, row in rows.items()]
+    return table(["a piece of 240 steps, alone", "seconds"], lines)
+
+
+def report_steps(rows):
+    first = next(iter(rows.values()))["median"]
+    lines = [
+        [name, f"{row['median']:.2f}", f"{row['median'] / first:.2f}", f"{row['losses'][-1]:.1f}"]
+        for name, row in rows.items()
+    ]
+    return table(["one epoch", "seconds", "of the first line", "loss, epoch 4"], lines)
+
+
+def report_cold_start(rows):
+    names = {
+        "plain": "2017: Keras `fit` on arrays",
+        "mnist-2d": "`mnist-2d`, the recipe of 2017",
+        "mnist-2d-quick": "`mnist-2d-quick`, the same network",
+        "mnist-2d-deep-quick": "`mnist-2d-deep-quick`, two hidden layers",
+    }
+    plain = rows["plain"]["end"]
+    lines = []
+    for name, row in rows.items():
+        reached = f"{row['reached']:.0f}, epoch {row['epoch']}" if "reached" in row else "never"
+        cells = [names[name], f"{row['epochs']}", f"{row['end']:.0f}", f"{row['end'] / plain:.2f}"]
+        lines.append([*cells, reached, f"{row['last']:.2f}"])
+    head = ["from a cold start, validation included", "epochs", "seconds to the end", "of the first line"]
+    return table([*head, "seconds to 130.77", "last validation loss"], lines)
+
+
+def report_use(rows):
+    names = {
+        "grid": "an 8 × 8 grid, one batch",
+        "loop": "the same, 64 calls of `predict`",
+        "encode": "encoding 60,000 digits",
+        "likelihood": "exact log p(x given y) of 10,000 digits",
+        "slider": "one move of a slider, model and picture",
+    }
+    lines = [
+        [names[name], f"{1e3 * row['median']:,.1f}", f"{1e3 * row['p95']:,.1f}"]
+        for name, row in rows.items()
+        if name != "peak_mb"
+    ]
+    ratio = rows["loop"]["median"] / rows["grid"]["median"]
+    return (
+        table(["use", "milliseconds, median", "95th percentile"], lines) + f"\nThe batch is {ratio:.0f} times faster.\n"
+    )
+
+
+def report_start_up(rows):
+    names = {"import": "`import cvae_lib`", "first_decode": "a first decoded digit in a fresh process"}
+    lines = [[names[name], f"{row['median']:.3f}", f"{row['peak_mb']:,.0f}"] for name, row in rows.items()]
+    loaded = "loads" if rows["import"]["tensorflow"] else "does not load"
+    return table(["start", "seconds", "peak MB"], lines) + f"\nThe import {loaded} TensorFlow.\n"
+
+
+def report_growth(rows):
+    names = {"size": "training digits", "batch_size": "batch", "n_hidden": "hidden units", "n_z": "latents"}
+    lines = [
+        [names[axis], f"{row['value']:,}", f"{row['seconds']:.2f}", f"{row['peak_mb']:,.0f}"]
+        for axis, values in rows.items()
+        for row in values
+    ]
+    return table(["what grows", "to", "seconds an epoch", "peak MB"], lines)
+
+
+def report_whole(rows):
+    names = {"tests": "all tests and chapters, sample edition", "build": "the build from stored outputs"}
+    lines = [[names[name], f"{row['seconds']:.0f}", f"{row['peak_mb']:,.0f}"] for name, row in rows.items()]
+    return table(["whole process, packages installed", "seconds", "MB, largest process"], lines)
+
+
+MEASURES = {
+    "epoch": measure_epoch,
+    "pieces": measure_pieces,
+    "steps": measure_steps,
+    "cold_start": measure_cold_start,
+    "use": measure_use,
+    "start_up": measure_start_up,
+    "growth": measure_growth,
+    "whole": measure_whole,
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", choices=[[], *MEASURES], help="which measurements (default: all)")
+    parser.add_argument("--out", type=Path, default=HERE, help="the folder to write to (default: beside this file)")
+    options = parser.parse_args()
+    stored = options.out / "results.json"
+    results = json.loads(stored.read_text()) if stored.exists() and options.names else {}
+    results["machine"] = describe_machine()
+    for name in options.names or MEASURES:
+        print(f"{name} ...", flush=True)
+        results[name] = MEASURES[name]()
+    stored.write_text(json.dumps(results, indent=2) + "\n")
+    (options.out / "results.md").write_text(report(results))
+    print(report(results))
+
+
+if __name__ == "__main__":
+    main()

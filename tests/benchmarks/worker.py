@@ -1,0 +1,217 @@
+"""One measurement in a process of its own: `python worker.py NAME '{"argument": value}'` prints one line of JSON.
+
+`run.py` starts it, so that no measurement inherits the memory, the caches or the threads of another.
+"""
+
+import json
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+STARTED = time.perf_counter()
+EPOCHS = 4
+
+
+def measure_epochs(style, size=60_000, epochs=EPOCHS, **settings):
+    """Seconds of each epoch of the seed's training in one of the styles, the training losses, and the size."""
+    import twins
+
+    digits = load_digits(size)
+    seconds, losses = getattr(twins, f"train_{style}")(digits, epochs, **settings)
+    return {"seconds": seconds, "losses": losses}
+
+
+def load_digits(size):
+    """MNIST with a training set of this size: a part of it, or all of it several times over."""
+    import dataclasses
+
+    import numpy as np
+
+    from cvae_lib.data import load_mnist
+
+    digits = load_mnist()
+    if size == len(digits.x_train):
+        return digits
+    order = np.arange(size) % len(digits.x_train)
+    return dataclasses.replace(digits, x_train=digits.x_train[order], y_train=digits.y_train[order])
+
+
+def measure_limit(repeats=7):
+    """Seconds that the matrix products of one epoch take alone: 240 steps, 245 GFLOP, float32."""
+    return {"seconds": repeat(repeat_step(multiply_all()), repeats)}
+
+
+def repeat_step(step):
+    """A function that runs `step`, which returns a number, 240 times; no two at once and none left out."""
+    import tensorflow as tf
+
+    @tf.function
+    def epoch():
+        total = tf.constant(0.0)
+        for _ in tf.range(240):
+            # Each step waits for the one before, and hangs on a draw that TensorFlow cannot take out of the loop.
+            with tf.control_dependencies([total, tf.random.uniform(())]):
+                total += step()
+        return total
+
+    return epoch
+
+
+def multiply_all():
+    """A function that makes the eleven matrix products of one step of 250 digits."""
+    import cvae_lib.quiet  # noqa: F401
+
+    # isort: split
+    import tensorflow as tf
+
+    def variable(*shape):
+        # A product of constants would be computed once, while the function is compiled.
+        return tf.Variable(tf.random.normal(shape))
+
+    b = 250
+    x, h, g, z, heads = (variable(b, n) for n in (794, 512, 784, 12, 4))
+    w1, w2, w3, w4 = variable(794, 512), variable(512, 4), variable(12, 512), variable(512, 784)
+
+    def step():
+        products = [tf.matmul(x, w1), tf.matmul(h, w2), tf.matmul(z, w3), tf.matmul(h, w4)]
+        products += [tf.matmul(a, w, transpose_b=True) for a, w in ((g, w4), (h, w3), (heads, w2))]
+        products += [tf.matmul(a, c, transpose_a=True) for a, c in ((x, h), (h, heads), (z, h), (h, g))]
+        return tf.add_n([product[0, 0] for product in products])
+
+    return step
+
+
+def measure_pieces(repeats=7):
+    """Seconds of 240 steps of each piece of training alone, the plain way and the fast way."""
+    pieces = {"products": multiply_all()}
+    import keras
+    import tensorflow as tf
+
+    from cvae_lib import fast, model
+
+    x = tf.Variable(tf.random.uniform((250, 784)))
+    x_logits = tf.Variable(tf.random.normal((250, 784)))
+
+    def differentiate(loss):
+        def step():
+            with tf.GradientTape() as tape:
+                value = tf.reduce_mean(loss(x, x_logits))
+            return value + tape.gradient(value, x_logits)[0, 0]
+
+        return step
+
+    def update(optimizer):
+        weights = model.CVAE().trainable_variables
+        gradients = [tf.Variable(tf.random.normal(weight.shape)) for weight in weights]
+        optimizer.build(weights)
+
+        def step():
+            optimizer.apply([tf.convert_to_tensor(gradient) for gradient in gradients], weights)
+            return tf.constant(0.0)
+
+        return step
+
+    images = tf.Variable(tf.random.uniform((60_000, 784)))
+    index = tf.random.shuffle(tf.range(60_000))
+
+    def gather():
+        start = tf.random.uniform((), 0, 59_750, tf.int32)
+        return tf.gather(images, index[start : start + 250])[0, 0]
+
+    pieces["adam_keras"] = update(keras.optimizers.Adam(1e-3))
+    pieces["adam_fast"] = update(fast.FastAdam(1e-3))
+    pieces["loss_plain"] = differentiate(model.reconstruction_loss)
+    pieces["loss_fast"] = differentiate(fast.reconstruction_loss)
+    pieces["gather"] = gather
+    return {name: repeat(repeat_step(step), repeats) for name, step in pieces.items()}
+
+
+def repeat(work, repeats):
+    """Seconds of each of several calls, after one that is not counted."""
+    work()
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+def measure_cold_start(name, target=130.77):
+    """Seconds from the start of the process to the first validation loss at or below the target, and to the end.
+
+    The recipe of this name, with all that the command `train` does but its last file; "plain" is the style of 2017.
+    """
+    import twins
+
+    digits = load_digits(60_000)
+    if name == "plain":
+        loading = time.perf_counter() - STARTED
+        seconds, val_loss = twins.train_plain(digits, 50, validate=True)
+    else:
+        from cvae_lib.training import train
+
+        loading = time.perf_counter() - STARTED
+        with tempfile.TemporaryDirectory() as out:
+            history = train(name, digits, out, verbose=0)
+        seconds, val_loss = history["seconds"], history["val_loss"]
+    reached = [epoch for epoch, loss in enumerate(val_loss, start=1) if loss <= target]
+    found = {"epochs": len(seconds), "end": loading + sum(seconds), "best": min(val_loss), "last": val_loss[-1]}
+    if reached:
+        found.update(epoch=reached[0], reached=loading + sum(seconds[: reached[0]]))
+    return found
+
+
+def measure_inference():
+    """Seconds of a grid in one batch and in 64 calls, of encoding 60,000 digits, of 200 moves of a slider."""
+    import numpy as np
+
+    from cvae_lib.data import load_mnist, one_hot
+    from cvae_lib.likelihood import log_likelihood, make_grid
+    from cvae_lib.model import decode
+    from cvae_lib.pretrained import load_pretrained
+    from cvae_lib.widgets import render_digit
+
+    model, digits = load_pretrained("mnist-2d"), load_mnist()
+    z = np.stack(np.meshgrid(*[np.linspace(-2, 2, 8)] * 2, indexing="ij"), -1).reshape(-1, 2).astype("float32")
+    label = one_hot(np.full(64, 3))
+
+    def loop():
+        for i in range(64):
+            model.decoder.predict([z[i : i + 1], label[i : i + 1]], verbose=0)
+
+    train = [digits.x_train, digits.label_train]
+    moves = iter(np.linspace(-2, 2, 300))
+    grid = make_grid()
+    return {
+        "grid": repeat(lambda: decode(model, z, label), 20),
+        "loop": repeat(loop, 5),
+        "encode": repeat(lambda: model.encoder.predict(train, batch_size=1000, verbose=0), 5),
+        "likelihood": repeat(lambda: log_likelihood(model, digits.x_test, digits.y_test, grid), 3),
+        "slider": repeat(lambda: render_digit(lambda *codes: decode(model, *codes), 3, next(moves), 0.5), 200),
+    }
+
+
+def measure_first_decode():
+    """Seconds from the start of the process to the first decoded digit, with the shipped weights."""
+    from cvae_lib.model import decode
+    from cvae_lib.pretrained import load_pretrained
+
+    decode(load_pretrained("mnist-2d"), [[0.0, 0.0]], [[1.0] + [0.0] * 9])
+    return {"seconds": [time.perf_counter() - STARTED]}
+
+
+def measure_import():
+    """Seconds of `import cvae_lib`, and whether it loaded TensorFlow."""
+    import cvae_lib  # noqa: F401
+
+    return {"seconds": [time.perf_counter() - STARTED], "tensorflow": "tensorflow" in sys.modules}
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parent))
+    result = globals()[f"measure_{sys.argv[1]}"](**json.loads(sys.argv[2]))
+    result["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps(result))
