@@ -42,7 +42,6 @@ class TrainingError(Exception):
 class Recipe:
     """How a model is built and trained: n_z latents, n_layers of n_hidden units in each network, Adam, when to stop.
 
-    labelled: whether the model is told the label; without, every label is ten zeros, which makes it a plain VAE.
     schedule: the learning rate is "constant" or falls to zero along half a "cosine". held_out digits of the training
     set are kept for validation; with 0 the test set validates, as in 2017.
     """
@@ -50,7 +49,6 @@ class Recipe:
     n_z: int = 2
     n_hidden: int = 512
     n_layers: int = 1
-    labelled: bool = True
     batch_size: int = 250
     learning_rate: float = 1e-3
     schedule: str = "constant"
@@ -62,7 +60,6 @@ class Recipe:
 RECIPES = {
     "mnist-2d": Recipe(),
     "mnist-2d-clean": Recipe(held_out=5000),
-    "mnist-2d-vae": Recipe(labelled=False),
     "mnist-2d-deep": Recipe(n_layers=2, learning_rate=2e-3, schedule="cosine", epochs=100, patience=100),
     "mnist-2d-quick": Recipe(learning_rate=3e-3, schedule="cosine", epochs=35),
     "mnist-2d-deep-quick": Recipe(n_layers=2, learning_rate=3e-3, schedule="cosine", epochs=9),
@@ -107,12 +104,12 @@ def train(name, digits, out, epochs=None, seed=1, verbose=1):
     history = restore(model, partial, steps)
     if len(history) < epochs and not is_exhausted(history, recipe.patience):
         model.fit(
-            shuffled_batches(training, recipe.batch_size, seed, len(history), recipe.labelled),
+            shuffled_batches(training, recipe.batch_size, seed, len(history)),
             steps_per_epoch=steps,
             initial_epoch=len(history),
             epochs=epochs,
             shuffle=False,
-            validation_data=([training.x_test, training.label_test * recipe.labelled], training.x_test),
+            validation_data=([training.x_test, training.label_test], training.x_test),
             validation_batch_size=recipe.batch_size,
             callbacks=[SeedEachEpoch(seed), SaveEachEpoch(partial, history, recipe.patience)],
             verbose=verbose,
@@ -120,7 +117,7 @@ def train(name, digits, out, epochs=None, seed=1, verbose=1):
     measured = {**history[-1], "seconds": round(sum(row["seconds"] for row in history), 1)}
     if recipe.held_out:
         seed_epsilon(model, seed, epoch=len(history))
-        inputs = [digits.x_test, digits.label_test * recipe.labelled]
+        inputs = [digits.x_test, digits.label_test]
         test = model.evaluate(inputs, digits.x_test, recipe.batch_size, verbose=0, return_dict=True)
         measured.update({f"test_{loss}": round(float(test[loss]), 4) for loss in LOSSES})
     publish(name, model, history, recipe, run, measured, digits, out)
@@ -140,15 +137,15 @@ def schedule_rate(recipe, steps):
     return recipe.learning_rate
 
 
-def shuffled_batches(digits, batch_size, seed, first_epoch=0, labelled=True):
+def shuffled_batches(digits, batch_size, seed, first_epoch=0):
     """Yield batches ((x, label), x) for ever; the order within epoch e depends on (seed, e) alone.
 
-    Returns a tf.data.Dataset. The last batch of an epoch is smaller where the size does not divide the set. Without
-    `labelled` every label is ten zeros. TensorFlow gets the pixels as bytes, a quarter of the memory, and each batch
+    Returns a tf.data.Dataset. The last batch of an epoch is smaller where the size does not divide the set.
+    TensorFlow gets the pixels as bytes, a quarter of the memory, and each batch
     is scaled when its turn comes: the same float32 as in `digits`, bit for bit.
     """
     pixels = tf.constant(np.concatenate([to_bytes(part) for part in np.array_split(digits.x_train, 60)]))
-    label = tf.constant(digits.label_train * labelled)
+    label = tf.constant(digits.label_train)
     starts = tf.data.Dataset.range(0, len(pixels), batch_size)
 
     def shuffle(epoch):
@@ -277,7 +274,6 @@ def publish(name, model, history, recipe, run, measured, digits, out):
             "validation": f"{recipe.held_out or len(digits.x_test)} "
             f"{'held-out training' if recipe.held_out else 'test'} digits, one sample of z an image, after each epoch",
             "selection": "the last epoch's weights",
-            "labels": "one-hot" if recipe.labelled else "none: ten zeros",
             "optimizer": f"Adam, learning rate {recipe.learning_rate}, {recipe.schedule}",
             "batch_size": recipe.batch_size,
             "epochs": run["epochs"],

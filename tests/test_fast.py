@@ -49,7 +49,8 @@ def test_adam_makes_the_steps_of_keras_adam(rate):
     assert [v.path.split("/")[-1] for v in ends[0]] == [v.path.split("/")[-1] for v in ends[1]]
     assert np.abs(np.asarray(ends[0][0]) - start).max() > 0.01
     for fast, slow in zip(*ends):
-        np.testing.assert_allclose(fast, slow, rtol=1e-5, atol=1e-7)
+        # TensorFlow computes 1 - 0.999 in float32, which is off by 1.3e-5 of itself.
+        np.testing.assert_allclose(fast, slow, rtol=3e-5, atol=1e-7)
 
 
 def test_epochs_are_those_of_the_plain_model(batch):

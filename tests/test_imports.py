@@ -59,23 +59,23 @@ def test_the_model_prints_nothing():
 def test_modules_import_one_way():
     graph = {path.stem: siblings_of(path) for path in PACKAGE.glob("*.py")}
     order = list(TopologicalSorter(graph).static_order())  # raises CycleError for a circle
-    for lower, upper in (("quiet", "model"), ("data", "training"), ("model", "training"), ("training", "__main__")):
+    for lower, upper in (("quiet", "model"), ("data", "training"), ("model", "fast"), ("fast", "training"), ("training", "__main__")):
         assert order.index(lower) < order.index(upper)
     assert graph["metrics"] == graph["plots"] == graph["data"] == graph["__init__"] == set()
     assert "model" not in graph["widgets"]
 
 
-def test_only_model_and_training_import_tensorflow_or_keras():
+def test_only_model_fast_and_training_import_tensorflow_or_keras():
     direct = {
         path.stem
         for path in PACKAGE.glob("*.py")
         if {name.split(".")[0] for name in imports_of(path)} & {"tensorflow", "keras"}
     }
-    assert direct == {"quiet", "model", "training"}
+    assert direct == {"quiet", "model", "fast", "training"}
 
 
 def test_quiet_comes_before_keras():
     """Imported the other way round, TensorFlow has written its lines by then."""
-    for name in ("model", "training"):
+    for name in ("model", "fast", "training"):
         lines = [line.split("#")[0].split() for line in (PACKAGE / f"{name}.py").read_text().splitlines()]
         assert lines.index(["import", "cvae_lib.quiet"]) < lines.index(["import", "keras"])

@@ -21,7 +21,7 @@ from cvae_lib.pretrained import (
     load_pretrained,
     read_history,
 )
-from cvae_lib.training import COLUMNS, RECIPES
+from cvae_lib.training import COLUMNS, RECIPES, configure
 
 LOSSES = ("loss", "reconstruction_loss", "kl_loss")
 NAMES = sorted(load_manifest())
@@ -44,7 +44,8 @@ def folder(tmp_path):
 
 
 def test_every_recipe_has_its_model():
-    assert NAMES == sorted(RECIPES)
+    """But for the quick ones, which chapter 3 and the benchmark only time."""
+    assert NAMES == sorted(name for name in RECIPES if not name.endswith("-quick"))
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)

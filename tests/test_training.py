@@ -517,7 +517,7 @@ def test_command_line_refuses_what_it_does_not_know(arguments, capsys):
 
 
 def test_recipe_of_the_book_is_that_of_2017():
-    assert RECIPES["mnist-2d"] == Recipe(2, 512, 1, True, 250, 1e-3, "constant", 50, 5)
+    assert RECIPES["mnist-2d"] == Recipe(2, 512, 1, 250, 1e-3, "constant", 50, 5)
 
 
 @pytest.mark.slow

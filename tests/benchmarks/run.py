@@ -322,8 +322,8 @@ def main():
     for name in options.names or MEASURES:
         print(f"{name} ...", flush=True)
         results[name] = MEASURES[name]()
-    stored.write_text(json.dumps(results, indent=2) + "\n")
-    (options.out / "results.md").write_text(report(results))
+        stored.write_text(json.dumps(results, indent=2) + "\n")
+        (options.out / "results.md").write_text(report(results))
     print(report(results))
 
 
