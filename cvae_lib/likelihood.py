@@ -63,8 +63,10 @@ def log_sum_exp(values):
     """
     top = values.max(axis=-1, keepdims=True)
     top = np.where(np.isfinite(top), top, 0)
+    scaled = values - top
+    np.exp(scaled, out=scaled)
     with np.errstate(divide="ignore"):
-        return np.log(np.exp(values - top).sum(axis=-1)) + top[..., 0]
+        return np.log(scaled.sum(axis=-1)) + top[..., 0]
 
 
 def log_likelihood(model, x, y, grid, visible=slice(None)):
@@ -90,7 +92,8 @@ def posterior(model, x, y, grid, visible=slice(None)):
     joint = np.empty((len(x), len(grid.z)))
     for rows, points, scores in _scores(model, x, y, grid, visible):
         joint[rows, points] = scores + grid.log_prior[points]
-    return np.exp(joint - log_sum_exp(joint)[:, None])
+    joint -= log_sum_exp(joint)[:, None]
+    return np.exp(joint, out=joint)
 
 
 def elbo(model, x, y, z_mean, z_log_var, grid):
@@ -135,11 +138,12 @@ def importance_bound(log_w, k):
 
     log_w is (n, n_samples), from `log_weights`. Each run of k samples gives one bound, the logarithm of their mean
     weight; the result is the average of these bounds. k = 1 is the ELBO, k = n_samples the tightest; what is left
-    over by a k that does not divide n_samples is not used. Source: chapter 8; Burda et al. (2016), equation (8).
+    over by a k that does not divide n_samples is not used. Raises ValueError for a k that is not from 1 to
+    n_samples. Source: chapter 8; Burda et al. (2016), equation (8).
     """
-    groups = log_w.shape[1] // k
     if not 1 <= k <= log_w.shape[1]:
         raise ValueError(f"k must be from 1 to the {log_w.shape[1]} samples there are, got {k}")
+    groups = log_w.shape[1] // k
     grouped = log_w[:, : groups * k].reshape(len(log_w), groups, k)
     return np.mean(log_sum_exp(grouped) - np.log(k), axis=1)
 

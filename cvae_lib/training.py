@@ -62,7 +62,7 @@ RECIPES = {
     "mnist-2d-clean": Recipe(held_out=5000),
     "mnist-2d-deep": Recipe(n_layers=2, learning_rate=2e-3, schedule="cosine", epochs=100, patience=100),
     "mnist-2d-quick": Recipe(learning_rate=3e-3, schedule="cosine", epochs=35),
-    "mnist-2d-deep-quick": Recipe(n_layers=2, learning_rate=3e-3, schedule="cosine", epochs=9),
+    "mnist-2d-deep-quick": Recipe(n_layers=2, learning_rate=4e-3, schedule="cosine", epochs=9),
 }
 
 

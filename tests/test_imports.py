@@ -59,7 +59,13 @@ def test_the_model_prints_nothing():
 def test_modules_import_one_way():
     graph = {path.stem: siblings_of(path) for path in PACKAGE.glob("*.py")}
     order = list(TopologicalSorter(graph).static_order())  # raises CycleError for a circle
-    for lower, upper in (("quiet", "model"), ("data", "training"), ("model", "fast"), ("fast", "training"), ("training", "__main__")):
+    for lower, upper in (
+        ("quiet", "model"),
+        ("data", "training"),
+        ("model", "fast"),
+        ("fast", "training"),
+        ("training", "__main__"),
+    ):
         assert order.index(lower) < order.index(upper)
     assert graph["metrics"] == graph["plots"] == graph["data"] == graph["__init__"] == set()
     assert "model" not in graph["widgets"]

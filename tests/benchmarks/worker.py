@@ -139,7 +139,7 @@ def repeat(work, repeats):
     return seconds
 
 
-def measure_cold_start(name, target=130.77):
+def measure_cold_start(recipe, target=130.77):
     """Seconds from the start of the process to the first validation loss at or below the target, and to the end.
 
     The recipe of this name, with all that the command `train` does but its last file; "plain" is the style of 2017.
@@ -147,7 +147,7 @@ def measure_cold_start(name, target=130.77):
     import twins
 
     digits = load_digits(60_000)
-    if name == "plain":
+    if recipe == "plain":
         loading = time.perf_counter() - STARTED
         seconds, val_loss = twins.train_plain(digits, 50, validate=True)
     else:
@@ -155,7 +155,7 @@ def measure_cold_start(name, target=130.77):
 
         loading = time.perf_counter() - STARTED
         with tempfile.TemporaryDirectory() as out:
-            history = train(name, digits, out, verbose=0)
+            history = train(recipe, digits, out, verbose=0)
         seconds, val_loss = history["seconds"], history["val_loss"]
     reached = [epoch for epoch, loss in enumerate(val_loss, start=1) if loss <= target]
     found = {"epochs": len(seconds), "end": loading + sum(seconds), "best": min(val_loss), "last": val_loss[-1]}
