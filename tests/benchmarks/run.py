@@ -136,7 +136,15 @@ def measure_whole():
     with tempfile.TemporaryDirectory() as out:
         commands = {
             "tests": [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
-            "build": [str(Path(sys.executable).with_name("jupyter-book")), "build", ".", "-W", "-n", "--path-output", out],
+            "build": [
+                str(Path(sys.executable).with_name("jupyter-book")),
+                "build",
+                ".",
+                "-W",
+                "-n",
+                "--path-output",
+                out,
+            ],
         }
         return {name: time_process(command) for name, command in commands.items()}
 
