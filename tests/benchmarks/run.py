@@ -133,18 +133,11 @@ def describe_epochs(**settings):
 
 def measure_whole():
     """The test line and the build, sample edition, installation left out: seconds and the largest process."""
+    book = str(Path(sys.executable).with_name("jupyter-book"))
     with tempfile.TemporaryDirectory() as out:
         commands = {
             "tests": [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
-            "build": [
-                str(Path(sys.executable).with_name("jupyter-book")),
-                "build",
-                ".",
-                "-W",
-                "-n",
-                "--path-output",
-                out,
-            ],
+            "build": [book, "build", ".", "-W", "-n", "--path-output", out],
         }
         return {name: time_process(command) for name, command in commands.items()}
 
