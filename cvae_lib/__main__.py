@@ -1,4 +1,4 @@
-"""The command line: `train` makes a trained model again, `export` writes one for the explorer in the page."""
+"""The command line: `train`, `judge` and `sweep` make what ships again, `export` writes a model for the explorer."""
 
 import argparse
 import sys
@@ -20,8 +20,19 @@ def main(arguments=None):
     command.add_argument("name", help="the model, such as mnist-2d")
     command.add_argument("--data", help="MNIST: full, an .npz file or a folder of IDX files (default: CVAE_DATA)")
     command.add_argument("--out", default="_extra/explorer", help="the folder to write to (default: _extra/explorer)")
+    command = commands.add_parser("judge", help="train the network that judges what the models draw")
+    command.add_argument("--data", help="as for train")
+    command.add_argument("--epochs", type=int, default=6, help="how many epochs (default: 6)")
+    command.add_argument("--seed", type=int, default=1, help="seed of weights and order (default: 1)")
+    command.add_argument("--out", default="trained/judge", help="the folder to write to (default: trained/judge)")
+    command = commands.add_parser("sweep", help="train and measure all the recipes of a table of the book")
+    command.add_argument("name", help="the table: recipes, planes or latents")
+    command.add_argument("--data", help="as for train")
+    command.add_argument("--workers", type=int, default=1, help="processes that share the cores (default: 1)")
+    command.add_argument("--out", default="chapters/results", help="the folder to write to (default: chapters/results)")
     options = parser.parse_args(arguments)
-    return run_export(options) if options.command == "export" else run_train(options)
+    runs = {"train": run_train, "export": run_export, "judge": run_judge, "sweep": run_sweep}
+    return runs[options.command](options)
 
 
 def run_train(options):
@@ -57,6 +68,37 @@ def run_export(options):
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(", ".join(f"{name}: {size:,} bytes" for name, size in sizes.items()) + f"; written to {options.out}")
+    return 0
+
+
+def run_judge(options):
+    """Train the judge as the options say."""
+    from cvae_lib.judge import train_judge
+
+    try:
+        digits = load_mnist(options.data)
+    except DataError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    accuracy = train_judge(digits, options.out, options.epochs, options.seed)
+    print(f"judge: reads {accuracy:.2%} of the test digits; written to {options.out}")
+    return 0
+
+
+def run_sweep(options):
+    """Make a table as the options say."""
+    from cvae_lib import sweeps
+    from cvae_lib.training import TrainingError
+
+    try:
+        path = sweeps.run_sweep(options.name, options.out, options.data, options.workers)
+    except (DataError, TrainingError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted. The same command goes on from the last finished row.", file=sys.stderr)
+        return 130
+    print(f"written to {path}")
     return 0
 
 

@@ -31,6 +31,7 @@ DOWNLOAD_SECONDS = 300
 
 SAMPLE_SEED = 0
 SPLIT_SEED = 0
+BINARY_SEED = 0
 SAMPLE_TEST_PER_CLASS = 100
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
@@ -212,6 +213,25 @@ def hold_out(digits, n):
     train, held = np.sort(order[n:]), np.sort(order[:n])
     x, y = digits.x_train, digits.y_train
     return replace(digits, x_train=x[train], y_train=y[train], x_test=x[held], y_test=y[held])
+
+
+def forget_labels(digits):
+    """The same digits, every one of them called 0: what a conditional model learns from these is a plain VAE."""
+    return replace(digits, y_train=np.zeros_like(digits.y_train), y_test=np.zeros_like(digits.y_test))
+
+
+def binarise(digits):
+    """Draw every pixel black or white with its grey value as the probability of white, once, the same each time.
+
+    Returns Digits of the same edition, source and digest, whose pixels are 0.0 or 1.0. Source: chapter 15.
+    """
+    rng = np.random.default_rng(BINARY_SEED)
+    x_train, x_test = (
+        # In parts: one draw of all pixels would take three times the memory of the digits.
+        np.concatenate([rng.random(part.shape, "float32") < part for part in np.array_split(x, 60)]).astype("float32")
+        for x in (digits.x_train, digits.x_test)
+    )
+    return replace(digits, x_train=x_train, x_test=x_test)
 
 
 def load_digits(path):

@@ -1,7 +1,7 @@
 """log p(x | y) by a sum over a grid of z, the true posterior, and the bounds that larger latent spaces need.
 
-Chapter 8 derives it all. Two latents only: the sum is exact to a few ten-thousandths of a nat because a plane can be
-filled with points. NumPy alone; a model is anything with a `decoder` that takes [z, label] and gives logits.
+Chapter 8 derives it all. The sum takes two latents: it is exact to a few ten-thousandths of a nat because a plane can
+be filled with points. NumPy alone; a model is anything with a `decoder` that takes [z, label] and gives logits.
 """
 
 from typing import NamedTuple
@@ -47,13 +47,26 @@ def softplus(a):
     return np.maximum(a, 0) + np.log(1 + np.exp(-np.abs(a)))
 
 
-def score(x, logits):
+def continuous_normaliser(a):
+    """Compute log((exp(a) - 1) / a), which the continuous Bernoulli has where the Bernoulli has softplus(a).
+
+    For any real a, without overflow; near 0, where the formula divides 0 by 0, by its series. Source: chapter 15.
+    """
+    size = np.abs(a)
+    near = size < 0.1
+    size = np.where(near, 1, size)
+    far = np.maximum(a, 0) + np.log(-np.expm1(-size) / size)
+    return np.where(near, a / 2 + a**2 / 24 - a**4 / 2880, far)
+
+
+def score(x, logits, normaliser=softplus):
     """Compute log p(x | z, y) of every image under every decoded z: nats, summed over the pixels, (n, m).
 
-    x is (n, d) in [0, 1] and logits (m, d). Pass the same d columns of both to score some of the pixels only.
-    Equation (3) of chapter 2, as one matrix product. Source: chapter 8.
+    x is (n, d) in [0, 1] and logits (m, d). Pass the same d columns of both to score some of the pixels only. Pass
+    continuous_normaliser for the density of the continuous Bernoulli. Equation (3) of chapter 2, as one matrix
+    product. Source: chapter 8.
     """
-    return x @ logits.T - softplus(logits).sum(axis=1)
+    return x @ logits.T - normaliser(logits).sum(axis=1)
 
 
 def log_sum_exp(values):
@@ -69,15 +82,15 @@ def log_sum_exp(values):
         return np.log(scaled.sum(axis=-1)) + top[..., 0]
 
 
-def log_likelihood(model, x, y, grid, visible=slice(None)):
+def log_likelihood(model, x, y, grid, visible=slice(None), normaliser=softplus):
     """Compute log p(x | y) by the sum over the grid: nats, one value an image, float64, (n,).
 
     x is (n, 784) and y (n,), integers; to ask about another label than an image's own, pass that. visible chooses
     pixels, as a mask (784,), indices or a slice: then only their probability is computed, that of the others being
-    summed out. Memory does not grow with the grid. Source: chapter 8.
+    summed out. normaliser is that of `score`. Memory does not grow with the grid. Source: chapter 8.
     """
     found = np.full(len(x), -np.inf)
-    for rows, points, scores in _scores(model, x, y, grid, visible):
+    for rows, points, scores in _scores(model, x, y, grid, visible, normaliser):
         part = log_sum_exp(scores + grid.log_prior[points].astype(scores.dtype))
         found[rows] = np.logaddexp(found[rows], part)
     return found
@@ -118,15 +131,15 @@ def elbo(model, x, y, z_mean, z_log_var, grid):
 def log_weights(model, x, y, z_mean, z_log_var, n_samples, rng):
     """Draw n_samples of z an image from q = N(z_mean, exp(z_log_var)); return their log importance weights.
 
-    A weight is p(x | z, y) p(z) / q(z | x, y), its logarithm in nats: (n, n_samples), float64. rng is a NumPy
-    generator. Source: chapter 8; Burda et al. (2016).
+    For any number of latents. A weight is p(x | z, y) p(z) / q(z | x, y), its logarithm in nats: (n, n_samples),
+    float64. rng is a NumPy generator. Source: chapter 8; Burda et al. (2016).
     """
     sigma = np.exp(np.asarray(z_log_var, "float64") / 2)
     found = np.empty((len(x), n_samples))
     for i in range(len(x)):
         for start in range(0, n_samples, BLOCK):
             stop = min(start + BLOCK, n_samples)
-            epsilon = rng.standard_normal((stop - start, 2))
+            epsilon = rng.standard_normal((stop - start, sigma.shape[1]))
             z = z_mean[i] + sigma[i] * epsilon
             log_p_over_q = 0.5 * np.sum(epsilon**2 - z**2, axis=1) + np.log(sigma[i]).sum()
             found[i, start:stop] = score(x[i : i + 1], decode_logits(model, z, y[i]))[0] + log_p_over_q
@@ -148,7 +161,7 @@ def importance_bound(log_w, k):
     return np.mean(log_sum_exp(grouped) - np.log(k), axis=1)
 
 
-def _scores(model, x, y, grid, visible=slice(None)):
+def _scores(model, x, y, grid, visible=slice(None), normaliser=softplus):
     """Yield the images' indices, a slice of whole lines of the grid, and their scores, block by block."""
     x, y = np.asarray(x), np.asarray(y)
     n = len(grid.axis)
@@ -160,4 +173,4 @@ def _scores(model, x, y, grid, visible=slice(None)):
             logits = decode_logits(model, grid.z[points], k)[:, visible]
             for first in range(0, len(of_class), BATCH):
                 rows = of_class[first : first + BATCH]
-                yield rows, points, score(x[rows][:, visible], logits)
+                yield rows, points, score(x[rows][:, visible], logits, normaliser)

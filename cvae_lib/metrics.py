@@ -37,6 +37,14 @@ def gaussian_kl(mean, covariance):
     return 0.5 * (np.trace(covariance) + mean @ mean - len(mean) - np.linalg.slogdet(covariance)[1])
 
 
+def active_units(z_mean, threshold=0.01):
+    """Count the latents that the encoder uses: those whose z_mean has a variance above the threshold.
+
+    z_mean is (n, n_z), over many images. Source: chapter 12; Burda et al. (2016), section 5.2.
+    """
+    return int(np.sum(np.var(np.asarray(z_mean, "float64"), axis=0) > threshold))
+
+
 def measure_shape(images):
     """Measure ink, stroke weight, width and slant of images in [0, 1], (n, 784) or (784,); return a Shape.
 

@@ -7,6 +7,9 @@ name. `python -m cvae_lib train <name>` writes such a folder; nothing in it is e
 import csv
 import hashlib
 import json
+import os
+import platform
+from importlib.metadata import version
 from pathlib import Path
 
 PRETRAINED = Path(__file__).parent / "pretrained"
@@ -81,3 +84,21 @@ def check_file(folder, file_name, entry):
 def digest_file(path):
     """The SHA-256 of a file's bytes, as hexadecimal digits."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def describe_versions():
+    """The versions that a trained model belongs to: a dict for its manifest entry."""
+    return {"python": platform.python_version(), **{name: version(name) for name in ("keras", "numpy", "tensorflow")}}
+
+
+def write_manifest(folder, name, entry):
+    """Write the entry of this name into the manifest of a folder; the other entries stay."""
+    manifest = {**load_manifest(folder), name: entry}
+    write_text(Path(folder) / MANIFEST, json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+
+
+def write_text(path, text):
+    """Write a file whole or not at all: a run may be stopped at any moment."""
+    new = path.with_name(path.name + ".new")
+    new.write_text(text, newline="\n")
+    os.replace(new, path)

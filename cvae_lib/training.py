@@ -10,11 +10,9 @@ import io
 import json
 import math
 import os
-import platform
 import shutil
 import time
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import cvae_lib.quiet  # noqa: F401
@@ -24,14 +22,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cvae_lib.data import hold_out
-from cvae_lib.fast import FastAdam, FastCVAE
+from cvae_lib.data import binarise, forget_labels, hold_out
 from cvae_lib.model import CVAE
-from cvae_lib.pretrained import MANIFEST, digest_file, load_manifest, read_history
+from cvae_lib.pretrained import describe_versions, digest_file, read_history, write_manifest, write_text
+from cvae_lib.variants import Variant
 
 LOSSES = ("loss", "kl_loss", "reconstruction_loss")
 COLUMNS = ("epoch", *LOSSES, *(f"val_{name}" for name in LOSSES), "seconds")
 STEPS_PER_CALL = 40
+JIT_COMPILE = True
 
 
 class TrainingError(Exception):
@@ -43,7 +42,9 @@ class Recipe:
     """How a model is built and trained: n_z latents, n_layers of n_hidden units in each network, Adam, when to stop.
 
     schedule: the learning rate is "constant" or falls to zero along half a "cosine". held_out digits of the training
-    set are kept for validation; with 0 the test set validates, as in 2017.
+    set are kept for validation; with 0 the test set validates, as in 2017. Without labelled every digit is called 0,
+    which makes a plain VAE. pixels: "grey", or "binary" for one draw of black or white a pixel. beta and
+    continuous are those of `variants.Variant`; the weight of the KL rises to beta over warm_up epochs.
     """
 
     n_z: int = 2
@@ -55,11 +56,20 @@ class Recipe:
     epochs: int = 50
     patience: int = 5
     held_out: int = 0
+    labelled: bool = True
+    pixels: str = "grey"
+    beta: float = 1.0
+    warm_up: int = 0
+    continuous: bool = False
 
 
 RECIPES = {
     "mnist-2d": Recipe(),
     "mnist-2d-clean": Recipe(held_out=5000),
+    "mnist-2d-vae": Recipe(labelled=False),
+    "mnist-2d-binary": Recipe(pixels="binary"),
+    "mnist-2d-continuous": Recipe(continuous=True),
+    "mnist-20d": Recipe(n_z=20),
     "mnist-2d-deep": Recipe(n_layers=2, learning_rate=2e-3, schedule="cosine", epochs=100, patience=100),
     "mnist-2d-quick": Recipe(learning_rate=3e-3, schedule="cosine", epochs=35),
     "mnist-2d-deep-quick": Recipe(n_layers=2, learning_rate=4e-3, schedule="cosine", epochs=9),
@@ -73,14 +83,15 @@ def find_recipe(name):
     return RECIPES[name]
 
 
-def train(name, digits, out, epochs=None, seed=1, verbose=1):
+def train(name, digits, out, epochs=None, seed=1, verbose=1, recipe=None):
     """Train the recipe `name` on `digits` and write weights, history and manifest entry to the folder `out`.
 
-    An interrupted run goes on from its last finished epoch when called again with the same arguments. Returns the
-    history: a dict from column to a list, one value an epoch. Raises TrainingError for an unknown recipe, no
-    epochs, or an unfinished run of another kind in the way.
+    A `recipe` that is given is trained under this name in place of the one in RECIPES. An interrupted run goes on from
+    its last finished epoch when called again with the same arguments. Returns the history: a dict from column to a
+    list, one value an epoch. Raises TrainingError for an unknown recipe, no epochs, or an unfinished run of another
+    kind in the way.
     """
-    recipe = find_recipe(name)
+    recipe = recipe or find_recipe(name)
     epochs = recipe.epochs if epochs is None else epochs
     if epochs < 1:
         raise TrainingError(f"{epochs} epochs: expected at least 1")
@@ -88,19 +99,14 @@ def train(name, digits, out, epochs=None, seed=1, verbose=1):
         raise TrainingError(f"seed {seed}: expected 0 to 2**32 - 1")
     if recipe.held_out >= len(digits.x_train):
         raise TrainingError(f"{name} holds out {recipe.held_out} of {len(digits.x_train)} training digits: too few")
+    digits = prepare(digits, recipe)
     training = hold_out(digits, recipe.held_out) if recipe.held_out else digits
     out = Path(out)
     run = {"recipe": asdict(recipe), "epochs": epochs, "seed": seed, "digest": digits.digest}
     partial = open_partial(out / f"{name}.partial", run)
 
-    keras.utils.set_random_seed(seed)
-    model = FastCVAE(**configure(recipe), seed=seed)
     steps = math.ceil(len(training.x_train) / recipe.batch_size)
-    model.compile(
-        FastAdam(schedule_rate(recipe, steps * epochs)),
-        steps_per_execution=math.gcd(steps, STEPS_PER_CALL),
-        jit_compile=False,
-    )
+    model = make_model(recipe, seed, steps, epochs)
     history = restore(model, partial, steps)
     if len(history) < epochs and not is_exhausted(history, recipe.patience):
         model.fit(
@@ -123,6 +129,23 @@ def train(name, digits, out, epochs=None, seed=1, verbose=1):
     publish(name, model, history, recipe, run, measured, digits, out)
     shutil.rmtree(partial)
     return {column: [row[column] for row in history] for column in COLUMNS}
+
+
+def prepare(digits, recipe):
+    """The digits as the recipe wants them: with their labels or without, grey or black and white."""
+    digits = digits if recipe.labelled else forget_labels(digits)
+    return binarise(digits) if recipe.pixels == "binary" else digits
+
+
+def make_model(recipe, seed, steps, epochs):
+    """The model of a recipe, compiled to be trained for so many epochs of so many steps."""
+    keras.utils.set_random_seed(seed)
+    objective = {"beta": recipe.beta, "warm_up": recipe.warm_up * steps, "continuous": recipe.continuous}
+    model = Variant(**objective, **configure(recipe), seed=seed)
+    rate = schedule_rate(recipe, steps * epochs)
+    steps_per_call = math.gcd(steps, STEPS_PER_CALL)
+    model.compile(keras.optimizers.Adam(rate), steps_per_execution=steps_per_call, jit_compile=JIT_COMPILE)
+    return model
 
 
 def configure(recipe):
@@ -249,13 +272,6 @@ def write_history(path, history):
     write_text(path, file.getvalue())
 
 
-def write_text(path, text):
-    """Write a file whole or not at all: a run may be stopped at any moment."""
-    new = path.with_name(path.name + ".new")
-    new.write_text(text, newline="\n")
-    os.replace(new, path)
-
-
 def publish(name, model, history, recipe, run, measured, digits, out):
     """Write the weights, the history and the manifest entry of a finished run."""
     weights, log = f"{name}.weights.h5", f"{name}.history.csv"
@@ -280,13 +296,9 @@ def publish(name, model, history, recipe, run, measured, digits, out):
             "early_stopping": f"validation loss, patience {recipe.patience}",
         },
         "data": {"edition": digits.edition, "sha256": digits.digest},
-        "versions": {
-            "python": platform.python_version(),
-            **{package: version(package) for package in ("keras", "numpy", "tensorflow")},
-        },
+        "versions": describe_versions(),
         "measured": measured,
         "sha256": {file_name: digest_file(out / file_name) for file_name in (weights, log)},
         "command": f"python -m cvae_lib train {name} --epochs {run['epochs']} --seed {run['seed']}",
     }
-    manifest = {**load_manifest(out), name: entry}
-    write_text(out / MANIFEST, json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+    write_manifest(out, name, entry)

@@ -62,8 +62,8 @@ def test_modules_import_one_way():
     for lower, upper in (
         ("quiet", "model"),
         ("data", "training"),
-        ("model", "fast"),
-        ("fast", "training"),
+        ("model", "variants"),
+        ("variants", "training"),
         ("training", "__main__"),
     ):
         assert order.index(lower) < order.index(upper)
@@ -71,17 +71,17 @@ def test_modules_import_one_way():
     assert "model" not in graph["widgets"]
 
 
-def test_only_model_fast_and_training_import_tensorflow_or_keras():
+def test_only_model_variants_and_training_import_tensorflow_or_keras():
     direct = {
         path.stem
         for path in PACKAGE.glob("*.py")
         if {name.split(".")[0] for name in imports_of(path)} & {"tensorflow", "keras"}
     }
-    assert direct == {"quiet", "model", "fast", "training"}
+    assert direct == {"quiet", "model", "variants", "training"}
 
 
 def test_quiet_comes_before_keras():
     """Imported the other way round, TensorFlow has written its lines by then."""
-    for name in ("model", "fast", "training"):
+    for name in ("model", "variants", "training"):
         lines = [line.split("#")[0].split() for line in (PACKAGE / f"{name}.py").read_text().splitlines()]
         assert lines.index(["import", "cvae_lib.quiet"]) < lines.index(["import", "keras"])

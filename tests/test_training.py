@@ -55,8 +55,10 @@ def few():
 
 @pytest.fixture(scope="module", autouse=True)
 def tiny_recipe():
+    """A recipe that takes a second, without XLA, whose compilation would take most of it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(RECIPES, "tiny", TINY)
+        patch.setattr(training, "JIT_COMPILE", False)
         yield
 
 
@@ -278,6 +280,24 @@ def test_training_is_plain_fit(few, finished):
         row = read_rows(finished / "tiny.history.csv")[epoch]
         for name in LOSSES:
             assert float(row[name]) == pytest.approx(log[name][0], rel=1e-4, abs=1e-3)
+
+
+def test_compiled_steps_are_the_plain_ones(few, monkeypatch):
+    """XLA draws other epsilons from the same seed, so here the codes have no spread and the draws do not matter."""
+    logs, weights = [], []
+    for jit_compile in (True, False):
+        monkeypatch.setattr(training, "JIT_COMPILE", jit_compile)
+        model = training.make_model(Recipe(n_hidden=8, learning_rate=0.01, beta=0.0, warm_up=0), 1, 4, 3)
+        assert model.jit_compile == jit_compile
+        head = model.encoder.get_layer("z_log_var")
+        head.trainable = False
+        head.set_weights([0 * weight - 40 for weight in head.get_weights()])
+        log = model.fit([few.x_train, few.label_train], few.x_train, 16, 3, shuffle=False, verbose=0).history
+        logs.append([log[name] for name in ("loss", "reconstruction_loss")])
+        weights.append(model.get_weights())
+    np.testing.assert_allclose(logs[0], logs[1], rtol=1e-4)
+    for compiled, plain in zip(*weights):
+        np.testing.assert_allclose(compiled, plain, atol=2e-3)
 
 
 class FixedEpoch(SeedEachEpoch):

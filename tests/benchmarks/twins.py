@@ -13,34 +13,21 @@ import numpy as np
 BATCH, RATE = 250, 1e-3
 
 
-def train_ours(
-    digits,
-    epochs,
-    batch_size=BATCH,
-    n_hidden=512,
-    n_z=2,
-    fast_adam=True,
-    fast_loss=True,
-    steps_per_call=None,
-    jit_compile=False,
-):
-    """The trainer of the library, without its files; the last four arguments take its parts out or add to it."""
-    import keras
+def train_ours(digits, epochs, seed=1, n_hidden=512, n_z=2, batch_size=BATCH, steps_per_call=None, jit_compile=None):
+    """The trainer of the library, without its files; the last two arguments take its parts out or add to it."""
+    from cvae_lib import training
 
-    from cvae_lib.fast import FastAdam, FastCVAE
-    from cvae_lib.model import CVAE
-    from cvae_lib.training import STEPS_PER_CALL, shuffled_batches
-
-    keras.utils.set_random_seed(1)
-    model = (FastCVAE if fast_loss else CVAE)(n_z, n_hidden, seed=1)
-    optimizer = (FastAdam if fast_adam else keras.optimizers.Adam)(RATE)
+    recipe = training.Recipe(n_z=n_z, n_hidden=n_hidden, batch_size=batch_size, learning_rate=RATE)
     steps = math.ceil(len(digits.x_train) / batch_size)
-    steps_per_call = steps_per_call or math.gcd(steps, STEPS_PER_CALL)
-    model.compile(optimizer, steps_per_execution=steps_per_call, jit_compile=jit_compile)
-    return time_fit(model, epochs, x=shuffled_batches(digits, batch_size, 1), steps_per_epoch=steps, shuffle=False)
+    model = training.make_model(recipe, seed, steps, epochs)
+    if steps_per_call or jit_compile is not None:
+        jit_compile = training.JIT_COMPILE if jit_compile is None else jit_compile
+        model.compile(model.optimizer, steps_per_execution=steps_per_call or 40, jit_compile=jit_compile)
+    batches = training.shuffled_batches(digits, batch_size, seed)
+    return time_fit(model, epochs, x=batches, steps_per_epoch=steps, shuffle=False)
 
 
-def train_plain(digits, epochs, validate=False):
+def train_plain(digits, epochs, seed=1, validate=False):
     """`fit` on NumPy arrays with no options, as the 2017 notebook has it.
 
     With `validate` the test digits are scored after each epoch, which counts, and their losses are returned.
@@ -52,8 +39,8 @@ def train_plain(digits, epochs, validate=False):
 
     from cvae_lib.model import CVAE
 
-    keras.utils.set_random_seed(1)
-    model = CVAE(seed=1)
+    keras.utils.set_random_seed(seed)
+    model = CVAE(seed=seed)
     model.compile(keras.optimizers.Adam(RATE))
     settings = {"x": [digits.x_train, digits.label_train], "y": digits.x_train, "batch_size": BATCH}
     if validate:
@@ -78,13 +65,13 @@ def time_fit(model, epochs, loss="loss", **settings):
     return seconds, log[loss]
 
 
-def train_torch(digits, epochs):
+def train_torch(digits, epochs, seed=1):
     """PyTorch, eager, as its own example writes a training loop."""
     import torch
     from torch import nn
     from torch.nn import functional as F
 
-    torch.manual_seed(1)
+    torch.manual_seed(seed)
     x, label = torch.from_numpy(digits.x_train), torch.from_numpy(digits.label_train)
     sizes = {"hidden": (794, 512), "mean": (512, 2), "log_var": (512, 2), "dec": (12, 512), "logits": (512, 784)}
     net = nn.ModuleDict({name: nn.Linear(*size) for name, size in sizes.items()})
@@ -113,13 +100,13 @@ def train_torch(digits, epochs):
     return seconds, losses
 
 
-def train_jax(digits, epochs):
+def train_jax(digits, epochs, seed=1):
     """JAX: an epoch is one compiled `scan`; Adam by hand, since optax is one package more."""
     import jax
     from jax import numpy as jnp
 
     x, label = jnp.asarray(digits.x_train), jnp.asarray(digits.label_train)
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(seed)
 
     def linear(n_in, n_out):
         limit = math.sqrt(6 / (n_in + n_out))
@@ -157,7 +144,7 @@ def train_jax(digits, epochs):
     state, seconds, losses = (weights, zeros, zeros, 0.0), [], []
     for number in range(epochs):
         start = time.perf_counter()
-        state, loss = epoch(state, jax.random.key(number))
+        state, loss = epoch(state, jax.random.key(1000 * seed + number))
         losses.append(float(loss.mean()))
         seconds.append(time.perf_counter() - start)
     return seconds, losses
