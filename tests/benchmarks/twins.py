@@ -13,21 +13,20 @@ import numpy as np
 BATCH, RATE = 250, 1e-3
 
 
-def train_ours(digits, epochs, seed=1, n_hidden=512, n_z=2, batch_size=BATCH, steps_per_call=None, jit_compile=None):
-    """The trainer of the library, without its files; the last two arguments take its parts out or add to it."""
+def train_ours(digits, epochs, seed=1, n_hidden=512, n_z=2, batch_size=BATCH, steps_per_call=None):
+    """The trainer of the library, without its files; steps_per_call takes the place of its own."""
     from cvae_lib import training
 
     recipe = training.Recipe(n_z=n_z, n_hidden=n_hidden, batch_size=batch_size, learning_rate=RATE)
     steps = math.ceil(len(digits.x_train) / batch_size)
     model = training.make_model(recipe, seed, steps, epochs)
-    if steps_per_call or jit_compile is not None:
-        jit_compile = training.JIT_COMPILE if jit_compile is None else jit_compile
-        model.compile(model.optimizer, steps_per_execution=steps_per_call or 40, jit_compile=jit_compile)
+    if steps_per_call:
+        model.compile(model.optimizer, steps_per_execution=steps_per_call, jit_compile=training.JIT_COMPILE)
     batches = training.shuffled_batches(digits, batch_size, seed)
     return time_fit(model, epochs, x=batches, steps_per_epoch=steps, shuffle=False)
 
 
-def train_plain(digits, epochs, seed=1, validate=False):
+def train_plain(digits, epochs, seed=1, validate=False, jit_compile="auto"):
     """`fit` on NumPy arrays with no options, as the 2017 notebook has it.
 
     With `validate` the test digits are scored after each epoch, which counts, and their losses are returned.
@@ -41,7 +40,7 @@ def train_plain(digits, epochs, seed=1, validate=False):
 
     keras.utils.set_random_seed(seed)
     model = CVAE(seed=seed)
-    model.compile(keras.optimizers.Adam(RATE))
+    model.compile(keras.optimizers.Adam(RATE), jit_compile=jit_compile)
     settings = {"x": [digits.x_train, digits.label_train], "y": digits.x_train, "batch_size": BATCH}
     if validate:
         settings["validation_data"] = ([digits.x_test, digits.label_test], digits.x_test)
