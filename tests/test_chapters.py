@@ -2,6 +2,7 @@
 
 import ast
 import re
+import runpy
 from pathlib import Path
 
 import jupytext
@@ -188,3 +189,20 @@ def test_the_toc_lists_every_page_once():
     pages = [f"chapters/{path.name}" for path in NOTEBOOKS]
     pages += [f"chapters/{path.stem}" for path in CHAPTERS.glob("*.md") if path not in TEXTS]
     assert sorted(listed) == sorted(pages)
+
+
+def test_the_ledger_is_what_its_sources_say():
+    program = runpy.run_path(str(CHAPTERS / "make_ledger.py"))
+    assert (CHAPTERS / "ledger.md").read_text() == program["make_page"](), "write it again: chapters/make_ledger.py"
+
+
+def test_the_ledger_says_what_is_not_met_and_takes_no_rounding_for_it():
+    program = runpy.run_path(str(CHAPTERS / "make_ledger.py"))
+    compare = program["compare"]
+    verdict = {digits: compare("a loss", 1.3, "", [1.34, 1.36], "", digits=digits)[4] for digits in (1, 2)}
+    assert verdict == {1: program["MET"], 2: program["NOT_MET"]}
+    assert compare("a share", 99.3, "", [99.2, 99.3], "", digits=1, more=True)[4] == program["MET"]
+    assert compare("a share", 99.4, "", [99.2, 99.3], "", digits=1, more=True)[3:5] == [
+        "99.2 to 99.3 (2 seeds)",
+        program["NOT_MET"],
+    ]
