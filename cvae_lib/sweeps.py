@@ -30,7 +30,6 @@ RECIPE_ROWS = {
     "1 hidden layer": replace(BASE, n_layers=1),
     "3 hidden layers": replace(BASE, n_layers=3),
     "256 units": replace(BASE, n_hidden=256),
-    "1024 units": replace(BASE, n_hidden=1024),
     "constant rate 0.001": replace(BASE, schedule="constant", learning_rate=1e-3),
     "batch 100": replace(BASE, batch_size=100),
     "batch 1000": replace(BASE, batch_size=1000),

@@ -140,8 +140,8 @@ def prepare(digits, recipe):
 def make_model(recipe, seed, steps, epochs):
     """The model of a recipe, compiled to be trained for so many epochs of so many steps."""
     keras.utils.set_random_seed(seed)
-    objective = {"beta": recipe.beta, "warm_up": recipe.warm_up * steps, "continuous": recipe.continuous}
-    model = Variant(**objective, **configure(recipe), seed=seed)
+    settings = {"beta": recipe.beta, "warm_up": recipe.warm_up * steps, "continuous": recipe.continuous}
+    model = Variant(**settings, **configure(recipe), seed=seed)
     rate = schedule_rate(recipe, steps * epochs)
     steps_per_call = math.gcd(steps, STEPS_PER_CALL)
     model.compile(keras.optimizers.Adam(rate), steps_per_execution=steps_per_call, jit_compile=JIT_COMPILE)
@@ -151,6 +151,11 @@ def make_model(recipe, seed, steps, epochs):
 def configure(recipe):
     """The arguments that build the CVAE of a recipe: a dict."""
     return {name: getattr(recipe, name) for name in ("n_z", "n_hidden", "n_layers")}
+
+
+def objective(recipe):
+    """What a recipe makes of the digits and minimises: a dict, for the manifest."""
+    return {name: getattr(recipe, name) for name in ("labelled", "pixels", "beta", "warm_up", "continuous")}
 
 
 def schedule_rate(recipe, steps):
@@ -294,6 +299,7 @@ def publish(name, model, history, recipe, run, measured, digits, out):
             "batch_size": recipe.batch_size,
             "epochs": run["epochs"],
             "early_stopping": f"validation loss, patience {recipe.patience}",
+            "objective": objective(recipe),
         },
         "data": {"edition": digits.edition, "sha256": digits.digest},
         "versions": describe_versions(),

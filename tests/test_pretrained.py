@@ -21,7 +21,7 @@ from cvae_lib.pretrained import (
     load_pretrained,
     read_history,
 )
-from cvae_lib.training import COLUMNS, RECIPES, configure, prepare
+from cvae_lib.training import COLUMNS, RECIPES, configure, objective, prepare
 from cvae_lib.variants import Variant
 
 LOSSES = ("loss", "reconstruction_loss", "kl_loss")
@@ -68,6 +68,7 @@ def test_manifest_fits_the_model_and_its_history(folder, name):
         last = sum(values) if column == "seconds" else values[-1]
         assert entry["measured"][column] == pytest.approx(last, abs=0.06 if column == "seconds" else 0)
     assert entry["configuration"] == configure(recipe)
+    assert entry["protocol"]["objective"] == objective(recipe)
     assert (entry["protocol"]["batch_size"], entry["protocol"]["epochs"]) == (recipe.batch_size, recipe.epochs)
     assert f"train {name} --epochs {recipe.epochs} --seed {entry['seed']}" in entry["command"]
     assert entry["data"]["edition"] == "full"
