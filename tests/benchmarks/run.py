@@ -92,7 +92,7 @@ def measure_pieces():
 def measure_steps():
     """Epochs of the trainer with one change after the other, in turns."""
     found = {name: {"seconds": [], "losses": None} for name in STEPS}
-    for _ in range(ROUNDS):
+    for _ in range(2):
         for name, (style, settings) in STEPS.items():
             result = work("epochs", style=style, **settings)
             found[name]["seconds"] += result["seconds"][1:]
