@@ -5,12 +5,14 @@ Each published figure beside ours. No figure of ours is typed here: each comes f
 """
 
 import json
+import math
 import re
 from pathlib import Path
 
 from cvae_lib.pretrained import PRETRAINED, load_history
 
 CHAPTERS = Path(__file__).parent
+BENCHMARK = CHAPTERS.parent / "tests" / "benchmarks" / "results.json"
 MET, OTHER = "met", "other protocol"
 NOT_MET = '<span class="not-met">not met</span>'
 YEAR_2017 = "2017 {cite}`conditional_vae_2017`"
@@ -37,8 +39,10 @@ def column(table, name, key, scale=1):
 
 
 def describe(values, digits):
-    """A figure with its range over the seeds, such as "130.77 to 130.93 (3 seeds)"."""
+    """A figure with its range over the seeds, such as "130.77 to 130.93 (3 seeds)"; of a tuple, no seed is said."""
     ends = dict.fromkeys(f"{value:.{digits}f}" for value in (min(values), max(values)))
+    if isinstance(values, tuple):
+        return " to ".join(ends)
     return f"{' to '.join(ends)} ({len(values)} seed{'s' * (len(values) > 1)})"
 
 
@@ -70,7 +74,7 @@ def list_figures():
         compare("−log p(x)", 129.89, ELSEWHERE, [print_of("10_weigh_the_label", "all ")[1]], "{ref}`ch-label`"),
         compare("plain VAE: −ELBO", 151.21, ELSEWHERE, column("planes", "mnist-2d-vae", "elbo"), PLANES),
         compare("plain VAE: −log p(x)", 145.85, ELSEWHERE, column("planes", "mnist-2d-vae", "exact"), PLANES),
-        ["plain VAE: loss", "150.40", "{cite:t}`keras_vae`", vae_training, OTHER, keras_io, "`train mnist-2d-vae`"],
+        ["plain VAE: loss", "147 to 150, by version", "{cite:t}`keras_vae`", vae_training, OTHER, keras_io, "`train mnist-2d-vae`"],
         compare("deeper: −ELBO", 127.3, ELSEWHERE, column("planes", "mnist-2d-deep", "elbo"), PLANES, deep, 1),
         compare("deeper: −log p(x given y)", 125.36, ELSEWHERE, column("planes", "mnist-2d-deep", "exact"), PLANES, deep),
         compare("20 latents: −ELBO", 97.18, ELSEWHERE, column("latents", "mnist-20d", "elbo"), LATENTS),
@@ -93,10 +97,10 @@ def list_figures():
             digits=1,
             more=True,
         ),
-        compare("the mean image", 205.8, ELSEWHERE, print_of(mean, "one mean image")[:1], "{ref}`ch-training`", "", 1),
-        compare("class means", 171.6, ELSEWHERE, print_of(mean, "a mean for each class")[:1], "{ref}`ch-training`", "", 1),
+        compare("the mean image", 205.8, ELSEWHERE, tuple(print_of(mean, "one mean image"))[:1], "{ref}`ch-training`", "", 1),
+        compare("class means", 171.6, ELSEWHERE, tuple(print_of(mean, "a mean for each class"))[:1], "{ref}`ch-training`", "", 1),
         compare(
-            "the pixels' entropy", 45.53, ELSEWHERE, print_of("15_choose_the_likelihood", "10000 test digits")[:1],
+            "the pixels' entropy", 45.53, ELSEWHERE, tuple(print_of("15_choose_the_likelihood", "10000 test digits"))[:1],
             "{ref}`ch-grey`",
         ),
     ]  # fmt: skip
@@ -114,32 +118,42 @@ def list_completions():
 def list_goals():
     """What this book set out to reach, beyond what others published."""
     exact, bound = (column("planes", "mnist-2d-deep", key) for key in ("exact", "elbo"))
-    speed = json.loads((CHAPTERS.parent / "tests" / "benchmarks" / "results.json").read_text())
-    epoch, cold, use, whole = (speed[name] for name in ("epoch", "cold_start", "use", "whole"))
+    speed = json.loads(BENCHMARK.read_text())
+    epoch, cold, use = (speed[name] for name in ("epoch", "cold_start", "use"))
     ours = epoch["ours"]["median"]
-    end = {name: row.get("reached", float("inf")) / cold["plain"]["reached"] for name, row in cold.items()}
+    # Where plain `fit` does not reach the loss of 2017, its 50 epochs are the least that it needs.
+    plain = cold["plain"].get("reached", cold["plain"]["end"])
+    end = {name: row.get("reached", math.inf) / plain for name, row in cold.items()}
     benchmark = "`tests/benchmarks/run.py`"
     judge = json.loads((PRETRAINED / "judge" / "manifest.json").read_text())["judge"]["measured"]["test_accuracy"]
     goals = [
         ("two latents: −ELBO", 128.0, min(bound), 1, PLANES),
-        ("two latents: −ELBO, out of reach?", 126.0, min(bound), 1, PLANES),
+        ("two latents: −ELBO, further", 126.0, min(bound), 1, PLANES),
         ("two latents: −log p(x given y)", 125.4, min(exact), 1, PLANES),
-        ("two latents: −log p(x given y), out of reach?", 123.0, min(exact), 1, PLANES),
+        ("two latents: −log p(x given y), further", 123.0, min(exact), 1, PLANES),
         ("the judge's errors, %", 1.5, 100 * (1 - judge), 2, "`judge`"),
         ("an epoch, of plain `fit`'s time", 0.50, ours / epoch["plain"]["median"], 2, benchmark),
         ("an epoch, of the time of PyTorch", 0.95, ours / epoch["torch"]["median"], 2, benchmark),
-        ("the time of the products alone × 1.54 (65 %), of an epoch's", 1.54, ours / epoch["limit"]["median"], 2, benchmark),
+        ("an epoch, of the time of its matrix products alone", 1.54, ours / epoch["limit"]["median"], 2, benchmark),
         ("the loss of 2017, best recipe, of plain `fit`'s time", 0.25, end["mnist-2d-deep-quick"], 2, benchmark),
         ("the same with the network of 2017", 0.40, end["mnist-2d-quick"], 2, benchmark),
         ("a grid in one batch, of 64 calls", 0.025, use["grid"]["median"] / use["loop"]["median"], 4, benchmark),
         ("a slider's move, 95 of 100, ms", 20, 1000 * use["slider"]["p95"], 1, benchmark),
         ("`import cvae_lib`, s", 0.3, speed["start_up"]["import"]["median"], 3, benchmark),
         ("memory of training, GB", 1.2, epoch["ours"]["peak_mb"] / 1000, 2, benchmark),
-        ("all tests, sample edition, s", 240, whole["tests"]["seconds"], 0, benchmark),
-        ("the build, s", 30, whole["build"]["seconds"], 0, benchmark),
     ]  # fmt: skip
+    if "whole" in speed:
+        whole = speed["whole"]
+        goals.append(("all tests, sample edition, s", 240, whole["tests"]["seconds"], 0, benchmark))
+        goals.append(("the build, s", 30, whole["build"]["seconds"], 0, benchmark))
     return [
-        [name, f"≤ {goal:g}", f"{value:.{digits}f}", MET if value <= goal else NOT_MET, command]
+        [
+            name,
+            f"≤ {goal:g}",
+            f"{value:.{digits}f}" if math.isfinite(value) else "never",
+            MET if value <= goal else NOT_MET,
+            command,
+        ]
         for name, goal, value, digits, command in goals
     ]
 
@@ -149,7 +163,7 @@ def list_cells():
     flattered = print_of("10_weigh_the_label", "CVAE ", after="sampled  at the mean")[2]
     clean = print_of("03_train_and_read_the_log", "difference on the test digits:")[0]
     shared = print_of("11_train_two_latents_better", "price of one epsilon:")[0]
-    speed = json.loads((CHAPTERS.parent / "tests" / "benchmarks" / "results.json").read_text())["use"]
+    speed = json.loads(BENCHMARK.read_text())["use"]
     grid = speed["loop"]["median"] / speed["grid"]["median"]
     return [
         ["imports; warnings off; `%pylab`", "first cell of each chapter", "names are imported, warnings seen", "–"],

@@ -26,7 +26,7 @@ def train_ours(digits, epochs, seed=1, n_hidden=512, n_z=2, batch_size=BATCH, st
     return time_fit(model, epochs, x=batches, steps_per_epoch=steps, shuffle=False)
 
 
-def train_plain(digits, epochs, seed=1, validate=False, jit_compile="auto"):
+def train_plain(digits, epochs, seed=1, validate=False):
     """`fit` on NumPy arrays with no options, as the 2017 notebook has it.
 
     With `validate` the test digits are scored after each epoch, which counts, and their losses are returned.
@@ -40,7 +40,7 @@ def train_plain(digits, epochs, seed=1, validate=False, jit_compile="auto"):
 
     keras.utils.set_random_seed(seed)
     model = CVAE(seed=seed)
-    model.compile(keras.optimizers.Adam(RATE), jit_compile=jit_compile)
+    model.compile(keras.optimizers.Adam(RATE))
     settings = {"x": [digits.x_train, digits.label_train], "y": digits.x_train, "batch_size": BATCH}
     if validate:
         settings["validation_data"] = ([digits.x_test, digits.label_test], digits.x_test)
