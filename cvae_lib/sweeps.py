@@ -1,7 +1,8 @@
 """Many runs, one table: what a change to the recipe is worth, and over how many seeds.
 
 A sweep is a list of recipes, each trained with each of its seeds, and a function that measures a trained model. The
-rows go to `chapters/results/<sweep>.json` with the command that made them; chapters 10 to 15 read them from there.
+rows go to `chapters/results/<sweep>.json` with the command that made them; chapters 11 and
+12 and the ledger read them from there.
 A model that ships, in `pretrained` or one of its folders, is measured as it is and not trained again.
 """
 
