@@ -5,3 +5,7 @@
 is drawn, `likelihood` and `metrics` what the chapters measure, `plots` and `widgets` what they show. Importing this
 package, or `data`, `likelihood`, `metrics` and `plots`, loads no TensorFlow.
 """
+
+
+class BookError(Exception):
+    """What has a remedy: the message says what was found, what was expected and what to do. The command line prints it."""

@@ -3,7 +3,8 @@
 import argparse
 import sys
 
-from cvae_lib.data import DataError, load_mnist
+from cvae_lib import BookError
+from cvae_lib.data import load_mnist
 
 
 def main(arguments=None):
@@ -26,80 +27,61 @@ def main(arguments=None):
     command.add_argument("--seed", type=int, default=1, help="seed of weights and order (default: 1)")
     command.add_argument("--out", default="trained/judge", help="the folder to write to (default: trained/judge)")
     command = commands.add_parser("sweep", help="train and measure all the recipes of a table of the book")
-    command.add_argument("name", help="the table: recipes, planes or latents")
+    command.add_argument("name", help="the table: recipes, longer, planes or latents")
     command.add_argument("--data", help="as for train")
     command.add_argument("--workers", type=int, default=1, help="processes that share the cores (default: 1)")
     command.add_argument("--out", default="chapters/results", help="the folder to write to (default: chapters/results)")
     options = parser.parse_args(arguments)
     runs = {"train": run_train, "export": run_export, "judge": run_judge, "sweep": run_sweep}
-    return runs[options.command](options)
-
-
-def run_train(options):
-    """Train as the options say."""
-    # TensorFlow takes seconds to load: only once the options are known to be right.
-    from cvae_lib.training import TrainingError, find_recipe, train
-
     try:
-        find_recipe(options.name)
-        history = train(options.name, load_mnist(options.data), options.out, options.epochs, options.seed)
-    except (DataError, TrainingError) as error:
+        print(runs[options.command](options))
+    except BookError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nInterrupted. The same command goes on from the last finished epoch.", file=sys.stderr)
+        print("\nInterrupted. The same command goes on from its last finished epoch or row.", file=sys.stderr)
         return 130
-    print(
+    return 0
+
+
+# TensorFlow takes seconds to load: only once the options are known to be right.
+
+
+def run_train(options):
+    """Train as the options say; return what to tell."""
+    from cvae_lib.training import find_recipe, train
+
+    find_recipe(options.name)
+    history = train(options.name, load_mnist(options.data), options.out, options.epochs, options.seed)
+    return (
         f"{options.name}: {len(history['epoch'])} epochs, validation loss {history['val_loss'][-1]:.2f} nats an image "
         f"(reconstruction {history['val_reconstruction_loss'][-1]:.2f}, KL {history['val_kl_loss'][-1]:.2f}); "
         f"written to {options.out}"
     )
-    return 0
 
 
 def run_export(options):
-    """Export as the options say."""
+    """Export as the options say; return what to tell."""
     from cvae_lib.export import export
-    from cvae_lib.pretrained import PretrainedError
 
-    try:
-        sizes = export(options.name, options.out, load_mnist(options.data))
-    except (DataError, PretrainedError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(", ".join(f"{name}: {size:,} bytes" for name, size in sizes.items()) + f"; written to {options.out}")
-    return 0
+    sizes = export(options.name, options.out, load_mnist(options.data))
+    return ", ".join(f"{name}: {size:,} bytes" for name, size in sizes.items()) + f"; written to {options.out}"
 
 
 def run_judge(options):
-    """Train the judge as the options say."""
+    """Train the judge as the options say; return what to tell."""
     from cvae_lib.judge import train_judge
 
-    try:
-        digits = load_mnist(options.data)
-    except DataError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    accuracy = train_judge(digits, options.out, options.epochs, options.seed)
-    print(f"judge: reads {accuracy:.2%} of the test digits; written to {options.out}")
-    return 0
+    accuracy = train_judge(load_mnist(options.data), options.out, options.epochs, options.seed)
+    return f"judge: reads {accuracy:.2%} of the test digits; written to {options.out}"
 
 
 def run_sweep(options):
-    """Make a table as the options say."""
+    """Make a table as the options say; return what to tell."""
     from cvae_lib import sweeps
-    from cvae_lib.training import TrainingError
 
-    try:
-        path = sweeps.run_sweep(options.name, options.out, options.data, options.workers)
-    except (DataError, TrainingError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nInterrupted. The same command goes on from the last finished row.", file=sys.stderr)
-        return 130
-    print(f"written to {path}")
-    return 0
+    path = sweeps.run_sweep(options.name, options.out, options.data, options.workers)
+    return f"written to {path}"
 
 
 if __name__ == "__main__":

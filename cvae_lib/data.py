@@ -19,6 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
+from cvae_lib import BookError
+
 N_CLASSES = 10
 IMAGE_SHAPE = (28, 28)
 
@@ -44,7 +46,7 @@ IDX_NAMES = {
 IDX_HEADERS = (b"\x00\x00\x08\x03", b"\x00\x00\x08\x01")
 
 
-class DataError(Exception):
+class DataError(BookError):
     """Digits that cannot be used: the message names the file, what was found, what was expected, what to do."""
 
     def __init__(self, where, found, expected, remedy):
@@ -56,18 +58,29 @@ class DataError(Exception):
 class Digits:
     """A training and a test set of handwritten digits.
 
-    x_train, x_test: float32 in [0, 1], (n, 784), row by row from the top left. y_train, y_test: int64 in 0..9, (n,).
+    pixels_train, pixels_test: grey values 0 to 255, uint8, (n, 784), row by row from the top left. y_train, y_test:
+    int64 in 0..9, (n,). What is made of them is made when it is first asked for.
     edition: "full" (MNIST itself), "sample" or "custom". source: where the arrays came from. digest: SHA-256 of the
     pixels and labels as bytes, as they were loaded.
     """
 
-    x_train: np.ndarray
+    pixels_train: np.ndarray
     y_train: np.ndarray
-    x_test: np.ndarray
+    pixels_test: np.ndarray
     y_test: np.ndarray
     edition: str
     source: str
     digest: str
+
+    @cached_property
+    def x_train(self):
+        """The training pixels in [0, 1]: float32, (n, 784)."""
+        return scale(self.pixels_train)
+
+    @cached_property
+    def x_test(self):
+        """The test pixels in [0, 1]: float32, (n, 784)."""
+        return scale(self.pixels_test)
 
     @cached_property
     def label_train(self):
@@ -78,6 +91,11 @@ class Digits:
     def label_test(self):
         """The test labels one-hot: float32, (n, 10)."""
         return one_hot(self.y_test)
+
+
+def scale(pixels):
+    """Turn grey values 0 to 255 into float32 from 0 to 1."""
+    return np.divide(pixels, 255, dtype="float32")
 
 
 def one_hot(y):
@@ -209,10 +227,10 @@ def hold_out(digits, n):
 
     Returns Digits of the same edition, source and digest: what is chosen on its test set has not seen the real one.
     """
-    order = np.random.default_rng(SPLIT_SEED).permutation(len(digits.x_train))
+    order = np.random.default_rng(SPLIT_SEED).permutation(len(digits.y_train))
     train, held = np.sort(order[n:]), np.sort(order[:n])
-    x, y = digits.x_train, digits.y_train
-    return replace(digits, x_train=x[train], y_train=y[train], x_test=x[held], y_test=y[held])
+    x, y = digits.pixels_train, digits.y_train
+    return replace(digits, pixels_train=x[train], y_train=y[train], pixels_test=x[held], y_test=y[held])
 
 
 def forget_labels(digits):
@@ -223,15 +241,20 @@ def forget_labels(digits):
 def binarise(digits):
     """Draw every pixel black or white with its grey value as the probability of white, once, the same each time.
 
-    Returns Digits of the same edition, source and digest, whose pixels are 0.0 or 1.0. Source: chapter 15.
+    Returns Digits of the same edition, source and digest, whose pixels are 0 or 255. Source: chapter 15.
     """
     rng = np.random.default_rng(BINARY_SEED)
-    x_train, x_test = (
-        # In parts: one draw of all pixels would take three times the memory of the digits.
-        np.concatenate([rng.random(part.shape, "float32") < part for part in np.array_split(x, 60)]).astype("float32")
-        for x in (digits.x_train, digits.x_test)
+
+    def draw(pixels):
+        white = rng.random(pixels.shape, "float32") < scale(pixels)
+        return np.where(white, 255, 0).astype("uint8")
+
+    train, test = (
+        # In parts: the draws of all pixels at once would take eight times the memory of the digits.
+        np.concatenate([draw(part) for part in np.array_split(pixels, 60)])
+        for pixels in (digits.pixels_train, digits.pixels_test)
     )
-    return replace(digits, x_train=x_train, x_test=x_test)
+    return replace(digits, pixels_train=train, pixels_test=test)
 
 
 def load_digits(path):
@@ -326,7 +349,7 @@ def check_digits(raw, source, edition=None):
             raise DataError(where, f"labels from {y.min()} to {y.max()}", "labels from 0 to 9", remedy)
         digest.update(np.ascontiguousarray(x).data)
         digest.update(y.astype("uint8").data)
-        arrays[f"x_{split}"] = np.divide(x.reshape(len(x), -1), 255, dtype="float32")
+        arrays[f"pixels_{split}"] = np.ascontiguousarray(x).reshape(len(x), -1)
         arrays[f"y_{split}"] = y.astype("int64")
     digest = digest.hexdigest()
     edition = edition or ("full" if digest == MNIST_DIGEST else "custom")

@@ -12,11 +12,13 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
+from cvae_lib import BookError
+
 PRETRAINED = Path(__file__).parent / "pretrained"
 MANIFEST = "manifest.json"
 
 
-class PretrainedError(Exception):
+class PretrainedError(BookError):
     """A trained model that cannot be used: the message names the file, what was found, what was expected."""
 
 

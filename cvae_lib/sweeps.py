@@ -37,6 +37,14 @@ RECIPE_ROWS = {
     "beta warmed up over 2 epochs": replace(BASE, warm_up=2),
     "continuous Bernoulli": replace(BASE, continuous=True),
 }
+LONGER = replace(BASE, epochs=30)
+LONGER_ROWS = {
+    "base, 30 epochs": LONGER,
+    "batch 100": replace(LONGER, batch_size=100),
+    "dropout 0.2": replace(LONGER, dropout=0.2),
+    "batch 100, dropout 0.2": replace(LONGER, batch_size=100, dropout=0.2),
+    "batch 100, dropout 0.2, 3 layers": replace(LONGER, batch_size=100, dropout=0.2, n_layers=3),
+}
 SEEDS = (1, 2, 3)
 IMPORTANCE_SAMPLES = 500
 IMPORTANCE_IMAGES = 1000
@@ -111,6 +119,7 @@ def measure_control(model, recipe, digits):
 SWEEPS = {
     # After so short a training no posterior is sharp, and a coarser grid will do.
     "recipes": (partial(measure_plane, n=120), {name: (recipe, (1, 2)) for name, recipe in RECIPE_ROWS.items()}),
+    "longer": (measure_plane, {name: (recipe, (1,)) for name, recipe in LONGER_ROWS.items()}),
     "planes": (
         measure_plane,
         {

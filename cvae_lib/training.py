@@ -22,6 +22,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from cvae_lib import BookError
 from cvae_lib.data import binarise, forget_labels, hold_out
 from cvae_lib.model import CVAE
 from cvae_lib.pretrained import describe_versions, digest_file, read_history, write_manifest, write_text
@@ -33,7 +34,7 @@ STEPS_PER_CALL = 40
 JIT_COMPILE = True
 
 
-class TrainingError(Exception):
+class TrainingError(BookError):
     """A training run that cannot start: the message says what is in the way and what to do."""
 
 
@@ -43,8 +44,8 @@ class Recipe:
 
     schedule: the learning rate is "constant" or falls to zero along half a "cosine". held_out digits of the training
     set are kept for validation; with 0 the test set validates, as in 2017. Without labelled every digit is called 0,
-    which makes a plain VAE. pixels: "grey", or "binary" for one draw of black or white a pixel. beta and
-    continuous are those of `variants.Variant`; the weight of the KL rises to beta over warm_up epochs.
+    which makes a plain VAE. pixels: "grey", or "binary" for one draw of black or white a pixel. beta, continuous and
+    dropout are those of `variants.Variant`; the weight of the KL rises to beta over warm_up epochs.
     """
 
     n_z: int = 2
@@ -61,6 +62,7 @@ class Recipe:
     beta: float = 1.0
     warm_up: int = 0
     continuous: bool = False
+    dropout: float = 0.0
 
 
 RECIPES = {
@@ -97,15 +99,15 @@ def train(name, digits, out, epochs=None, seed=1, verbose=1, recipe=None):
         raise TrainingError(f"{epochs} epochs: expected at least 1")
     if not 0 <= seed < 2**32:
         raise TrainingError(f"seed {seed}: expected 0 to 2**32 - 1")
-    if recipe.held_out >= len(digits.x_train):
-        raise TrainingError(f"{name} holds out {recipe.held_out} of {len(digits.x_train)} training digits: too few")
+    if recipe.held_out >= len(digits.y_train):
+        raise TrainingError(f"{name} holds out {recipe.held_out} of {len(digits.y_train)} training digits: too few")
     digits = prepare(digits, recipe)
     training = hold_out(digits, recipe.held_out) if recipe.held_out else digits
     out = Path(out)
     run = {"recipe": asdict(recipe), "epochs": epochs, "seed": seed, "digest": digits.digest}
     partial = open_partial(out / f"{name}.partial", run)
 
-    steps = math.ceil(len(training.x_train) / recipe.batch_size)
+    steps = math.ceil(len(training.y_train) / recipe.batch_size)
     model = make_model(recipe, seed, steps, epochs)
     history = restore(model, partial, steps)
     if len(history) < epochs and not is_exhausted(history, recipe.patience):
@@ -115,16 +117,15 @@ def train(name, digits, out, epochs=None, seed=1, verbose=1, recipe=None):
             initial_epoch=len(history),
             epochs=epochs,
             shuffle=False,
-            validation_data=([training.x_test, training.label_test], training.x_test),
-            validation_batch_size=recipe.batch_size,
+            validation_data=batches_in_order(training.pixels_test, training.label_test, recipe.batch_size),
             callbacks=[SeedEachEpoch(seed), SaveEachEpoch(partial, history, recipe.patience)],
             verbose=verbose,
         )
     measured = {**history[-1], "seconds": round(sum(row["seconds"] for row in history), 1)}
     if recipe.held_out:
-        seed_epsilon(model, seed, epoch=len(history))
-        inputs = [digits.x_test, digits.label_test]
-        test = model.evaluate(inputs, digits.x_test, recipe.batch_size, verbose=0, return_dict=True)
+        seed_draws(model, seed, epoch=len(history))
+        batches = batches_in_order(digits.pixels_test, digits.label_test, recipe.batch_size)
+        test = model.evaluate(batches, verbose=0, return_dict=True)
         measured.update({f"test_{loss}": round(float(test[loss]), 4) for loss in LOSSES})
     publish(name, model, history, recipe, run, measured, digits, out)
     shutil.rmtree(partial)
@@ -140,8 +141,8 @@ def prepare(digits, recipe):
 def make_model(recipe, seed, steps, epochs):
     """The model of a recipe, compiled to be trained for so many epochs of so many steps."""
     keras.utils.set_random_seed(seed)
-    settings = {"beta": recipe.beta, "warm_up": recipe.warm_up * steps, "continuous": recipe.continuous}
-    model = Variant(**settings, **configure(recipe), seed=seed)
+    settings = {name: getattr(recipe, name) for name in ("beta", "continuous", "dropout")}
+    model = Variant(warm_up=recipe.warm_up * steps, **settings, **configure(recipe), seed=seed)
     rate = schedule_rate(recipe, steps * epochs)
     steps_per_call = math.gcd(steps, STEPS_PER_CALL)
     model.compile(keras.optimizers.Adam(rate), steps_per_execution=steps_per_call, jit_compile=JIT_COMPILE)
@@ -155,7 +156,8 @@ def configure(recipe):
 
 def objective(recipe):
     """What a recipe makes of the digits and minimises: a dict, for the manifest."""
-    return {name: getattr(recipe, name) for name in ("labelled", "pixels", "beta", "warm_up", "continuous")}
+    names = ("labelled", "pixels", "beta", "warm_up", "continuous", "dropout")
+    return {name: getattr(recipe, name) for name in names}
 
 
 def schedule_rate(recipe, steps):
@@ -169,45 +171,55 @@ def shuffled_batches(digits, batch_size, seed, first_epoch=0):
     """Yield batches ((x, label), x) for ever; the order within epoch e depends on (seed, e) alone.
 
     Returns a tf.data.Dataset. The last batch of an epoch is smaller where the size does not divide the set.
-    TensorFlow gets the pixels as bytes, a quarter of the memory, and each batch
-    is scaled when its turn comes: the same float32 as in `digits`, bit for bit.
     """
-    pixels = tf.constant(np.concatenate([to_bytes(part) for part in np.array_split(digits.x_train, 60)]))
-    label = tf.constant(digits.label_train)
-    starts = tf.data.Dataset.range(0, len(pixels), batch_size)
+    n = len(digits.y_train)
+    starts = tf.data.Dataset.range(0, n, batch_size)
 
     def shuffle(epoch):
-        order = tf.random.experimental.stateless_shuffle(tf.range(len(pixels)), seed=[seed, epoch])
+        order = tf.random.experimental.stateless_shuffle(tf.range(n), seed=[seed, epoch])
         return starts.map(lambda start: order[start : start + batch_size])
 
-    def gather(index):
-        batch = tf.cast(tf.gather(pixels, index), tf.float32) / 255
-        return (batch, tf.gather(label, index)), batch
-
     epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
-    return epochs.flat_map(shuffle).map(gather).prefetch(8)
+    return epochs.flat_map(shuffle).map(gather_from(digits.pixels_train, digits.label_train)).prefetch(8)
 
 
-def to_bytes(x):
-    """The grey values 0 to 255 of pixels in [0, 1]."""
-    return np.rint(x * 255).astype("uint8")
+def batches_in_order(pixels, label, batch_size):
+    """Yield batches ((x, label), x) of all digits, once: a tf.data.Dataset."""
+    return tf.data.Dataset.range(len(label)).batch(batch_size).map(gather_from(pixels, label))
 
 
-def seed_epsilon(model, seed, epoch):
-    """Set the generator of epsilon to a state that depends on the seed and the epoch's number alone."""
-    # A generator counts its draws, one a batch: 2**20 leaves each epoch far more than it uses.
-    model.encoder.get_layer("z").seed_generator.state.assign([seed, epoch * 2**20])
+def gather_from(pixels, label):
+    """A function from the indices of digits to their batch ((x, label), x).
+
+    The pixels stay bytes, a quarter of the memory, and each batch is scaled when its turn comes: the same float32 as
+    `Digits.x_train`, bit for bit, which is never made.
+    """
+    pixels, label = tf.constant(pixels), tf.constant(label)
+
+    def gather(index):
+        x = tf.cast(tf.gather(pixels, index), tf.float32) / 255
+        return (x, tf.gather(label, index)), x
+
+    return gather
+
+
+def seed_draws(model, seed, epoch):
+    """Set the generators of epsilon and of dropout to states that depend on the seed and the epoch's number alone."""
+    # A generator counts its draws, one a batch: 2**20 leaves each epoch, and each layer, far more than it uses.
+    drawing = [layer for layer in model.encoder.layers if hasattr(layer, "seed_generator")]
+    for place, layer in enumerate(sorted(drawing, key=lambda layer: layer.name != "z")):
+        layer.seed_generator.state.assign([seed, (epoch + 2**9 * place) * 2**20])
 
 
 class SeedEachEpoch(keras.callbacks.Callback):
-    """Seed epsilon anew at the start of each epoch."""
+    """Seed all that an epoch draws anew at its start."""
 
     def __init__(self, seed):
         super().__init__()
         self.seed = seed
 
     def on_epoch_begin(self, epoch, logs=None):
-        seed_epsilon(self.model, self.seed, epoch)
+        seed_draws(self.model, self.seed, epoch)
 
 
 class SaveEachEpoch(keras.callbacks.Callback):
@@ -291,8 +303,8 @@ def publish(name, model, history, recipe, run, measured, digits, out):
         "parameters": model.count_params(),
         "seed": run["seed"],
         "protocol": {
-            "training": f"{len(digits.x_train) - recipe.held_out} digits",
-            "validation": f"{recipe.held_out or len(digits.x_test)} "
+            "training": f"{len(digits.y_train) - recipe.held_out} digits",
+            "validation": f"{recipe.held_out or len(digits.y_test)} "
             f"{'held-out training' if recipe.held_out else 'test'} digits, one sample of z an image, after each epoch",
             "selection": "the last epoch's weights",
             "optimizer": f"Adam, learning rate {recipe.learning_rate}, {recipe.schedule}",

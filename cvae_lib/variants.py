@@ -1,7 +1,7 @@
 """The CVAE with one thing changed at a time, for the chapters that ask what that thing is worth.
 
-The networks and their weights are those of `model.CVAE`; only what training minimises differs. Chapter 11 uses the
-warm-up, chapter 12 beta, chapter 15 the continuous Bernoulli.
+The networks and their weights are those of `model.CVAE`; only what happens in training differs. Chapter 11 uses the
+warm-up and dropout, chapter 12 beta, chapter 15 the continuous Bernoulli.
 """
 
 import cvae_lib.quiet  # noqa: F401
@@ -35,20 +35,44 @@ def continuous_normaliser(a):
     return ops.where(near, a / 2 + a**2 / 24 - a**4 / 2880, far)
 
 
+def drop_units(encoder, rate, seed=None):
+    """The same encoder, of the same layers, with dropout after each hidden one."""
+    h = encoder.get_layer("x_and_label")(encoder.inputs)
+    for layer in encoder.layers:
+        if layer.name.startswith("encoder_hidden"):
+            h = keras.layers.Dropout(rate, seed=seed, name=f"{layer.name}_dropout")(layer(h))
+    z_mean, z_log_var = (encoder.get_layer(name)(h) for name in ("z_mean", "z_log_var"))
+    z = encoder.get_layer("z")([z_mean, z_log_var])
+    return keras.Model(encoder.inputs, [z_mean, z_log_var, z], name="encoder")
+
+
 @keras.saving.register_keras_serializable(package="cvae_lib")
 class Variant(CVAE):
-    """A CVAE with another objective in training: with the defaults it is the CVAE.
+    """A CVAE that is trained in another way: with the defaults it is the CVAE.
 
     beta weighs the KL; over the first warm_up steps its weight rises from 0. continuous: pixels are scored by the
-    continuous Bernoulli. In evaluation beta is 1: there `loss` is always the negative ELBO, of the density that
-    `continuous` names. Source: Higgins et al. (2017) for beta; chapters 11, 12, 15.
+    continuous Bernoulli. dropout: the share of the encoder's hidden units that a step of training leaves out. In
+    evaluation beta is 1 and no unit is left out: there `loss` is always the negative ELBO, of the density that
+    `continuous` names. Source: Higgins et al. (2017) for beta, Srivastava et al. (2014) for dropout; chapters 11, 12,
+    15.
     """
 
-    def __init__(self, beta=1.0, warm_up=0, continuous=False, **kwargs):
+    def __init__(self, beta=1.0, warm_up=0, continuous=False, dropout=0.0, **kwargs):
+        self.dropout = dropout  # a CVAE builds itself at the end of its __init__, and `build` needs it
         super().__init__(**kwargs)
-        self.settings = {"beta": beta, "warm_up": warm_up, "continuous": continuous, **self.settings}
+        own = {"beta": beta, "warm_up": warm_up, "continuous": continuous, "dropout": dropout}
+        self.settings = {**own, **self.settings}
         self.beta, self.warm_up = beta, warm_up
         self.score = continuous_reconstruction_loss if continuous else reconstruction_loss
+
+    def build(self, input_shape):
+        if self.dropout:
+            self.encoder = drop_units(self.encoder, self.dropout, self.settings["seed"])
+        super().build(input_shape)
+
+    def call(self, inputs, training=None):
+        # Keras tells only a call that asks whether it trains, and then tells the layers inside, dropout among them.
+        return super().call(inputs)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         reconstruction = self.score(y, y_pred["x_logits"])

@@ -76,7 +76,9 @@ def test_defaults_are_the_plain_model(batch):
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
-@pytest.mark.parametrize("settings", [{"beta": 4.0}, {"beta": 0.5, "continuous": True}, {"warm_up": 100}])
+@pytest.mark.parametrize(
+    "settings", [{"beta": 4.0}, {"beta": 0.5, "continuous": True}, {"warm_up": 100}, {"dropout": 0.2}]
+)
 def test_each_setting_changes_training(batch, settings):
     plain, _ = fit_once(CVAE, batch)
     variant, _ = fit_once(Variant, batch, **settings)

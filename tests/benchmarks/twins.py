@@ -18,7 +18,7 @@ def train_ours(digits, epochs, seed=1, n_hidden=512, n_z=2, batch_size=BATCH, st
     from cvae_lib import training
 
     recipe = training.Recipe(n_z=n_z, n_hidden=n_hidden, batch_size=batch_size, learning_rate=RATE)
-    steps = math.ceil(len(digits.x_train) / batch_size)
+    steps = math.ceil(len(digits.y_train) / batch_size)
     model = training.make_model(recipe, seed, steps, epochs)
     if steps_per_call:
         model.compile(model.optimizer, steps_per_execution=steps_per_call, jit_compile=training.JIT_COMPILE)

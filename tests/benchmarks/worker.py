@@ -32,10 +32,10 @@ def load_digits(size):
     from cvae_lib.data import load_mnist
 
     digits = load_mnist()
-    if size == len(digits.x_train):
+    if size == len(digits.y_train):
         return digits
-    order = np.arange(size) % len(digits.x_train)
-    return dataclasses.replace(digits, x_train=digits.x_train[order], y_train=digits.y_train[order])
+    order = np.arange(size) % len(digits.y_train)
+    return dataclasses.replace(digits, pixels_train=digits.pixels_train[order], y_train=digits.y_train[order])
 
 
 def measure_limit(repeats=7):
