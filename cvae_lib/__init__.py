@@ -8,4 +8,4 @@ package, or `data`, `likelihood`, `metrics` and `plots`, loads no TensorFlow.
 
 
 class BookError(Exception):
-    """What has a remedy: the message says what was found, what was expected and what to do. The command line prints it."""
+    """What has a remedy: the message says what was found, what was expected and what to do."""

@@ -19,7 +19,6 @@ import cvae_lib.quiet  # noqa: F401
 
 # isort: split
 import keras
-import numpy as np
 import tensorflow as tf
 
 from cvae_lib import BookError

@@ -113,7 +113,7 @@ def test_control_is_measured_as_it_says(monkeypatch):
     assert found["bound"] < found["elbo_same"] and found["active"] == 2 and found["kl_loss"] > 0
 
 
-@pytest.mark.parametrize("sweep", ["latents", "planes", "recipes"])
+@pytest.mark.parametrize("sweep", ["latents", "longer", "planes", "recipes"])
 def test_stored_table_is_whole(sweep):
     """Every recipe with every seed, on MNIST, and no row twice."""
     table = json.loads((RESULTS / f"{sweep}.json").read_text())
