@@ -40,10 +40,9 @@ RECIPE_ROWS = {
 LONGER = replace(BASE, epochs=30)
 LONGER_ROWS = {
     "base, 30 epochs": LONGER,
+    "dropout 0.2 in the encoder": replace(LONGER, dropout=0.2),
     "batch 100": replace(LONGER, batch_size=100),
-    "dropout 0.2": replace(LONGER, dropout=0.2),
-    "batch 100, dropout 0.2": replace(LONGER, batch_size=100, dropout=0.2),
-    "batch 100, dropout 0.2, 3 layers": replace(LONGER, batch_size=100, dropout=0.2, n_layers=3),
+    "batch 100, 3 hidden layers": replace(LONGER, batch_size=100, n_layers=3),
 }
 SEEDS = (1, 2, 3)
 IMPORTANCE_SAMPLES = 500
@@ -124,8 +123,8 @@ SWEEPS = {
         measure_plane,
         {
             "mnist-2d": (RECIPES["mnist-2d"], SEEDS),
-            "mnist-2d-vae": (RECIPES["mnist-2d-vae"], (1,)),
-            "mnist-2d-deep": (RECIPES["mnist-2d-deep"], (1,)),
+            "mnist-2d-vae": (RECIPES["mnist-2d-vae"], SEEDS),
+            "mnist-2d-deep": (RECIPES["mnist-2d-deep"], SEEDS),
         },
     ),
     "latents": (

@@ -71,9 +71,9 @@ RECIPES = {
     "mnist-2d-binary": Recipe(pixels="binary"),
     "mnist-2d-continuous": Recipe(continuous=True),
     "mnist-20d": Recipe(n_z=20),
-    "mnist-2d-deep": Recipe(n_layers=2, learning_rate=2e-3, schedule="cosine", epochs=100, patience=100),
+    "mnist-2d-deep": Recipe(n_layers=3, batch_size=100, learning_rate=2e-3, schedule="cosine", patience=50),
     "mnist-2d-quick": Recipe(learning_rate=3e-3, schedule="cosine", epochs=35),
-    "mnist-2d-deep-quick": Recipe(n_layers=2, learning_rate=4e-3, schedule="cosine", epochs=9),
+    "mnist-2d-deep-quick": Recipe(n_layers=2, learning_rate=4e-3, schedule="cosine", epochs=10),
 }
 
 

@@ -276,12 +276,16 @@ def report_start_up(rows):
 
 def report_growth(rows):
     names = {"size": "training digits", "batch_size": "batch", "n_hidden": "hidden units", "n_z": "latents"}
-    lines = [
-        [names[axis], f"{row['value']:,}", f"{row['seconds']:.2f}", f"{row['peak_mb']:,.0f}"]
-        for axis, values in rows.items()
-        for row in values
-    ]
-    return table(["what grows", "to", "seconds an epoch", "peak MB"], lines)
+    lines = []
+    for axis, values in rows.items():
+        for before, row in zip([None, *values], values):
+            growth = "–"
+            if before:
+                factors = (row[key] / before[key] for key in ("value", "seconds"))
+                growth = "× {:.0f} costs × {:.2f}".format(*factors)
+            cells = [names[axis], f"{row['value']:,}", f"{row['seconds']:.2f}", growth, f"{row['peak_mb']:,.0f}"]
+            lines.append(cells)
+    return table(["what grows", "to", "seconds an epoch", "against the line above", "peak MB"], lines)
 
 
 def report_whole(rows):

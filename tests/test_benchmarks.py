@@ -1,0 +1,53 @@
+"""The benchmark: what it stored and what it shows are one, and its twins train the same network."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cvae_lib.data import load_sample
+
+FOLDER = Path(__file__).parent / "benchmarks"
+sys.path.insert(0, str(FOLDER))
+
+import run  # noqa: E402
+import twins  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_sample()
+
+
+def test_the_page_shows_what_was_stored():
+    stored = json.loads((FOLDER / "results.json").read_text())
+    assert run.report(stored) == (FOLDER / "results.md").read_text(), "python3 tests/benchmarks/run.py writes both"
+    assert set(stored) == {"machine", *run.MEASURES}, "a measurement is missing"
+
+
+@pytest.mark.parametrize("style", run.STYLES)
+def test_twins_reach_the_same_loss(digits, style):
+    """After 20 epochs of 4,000 digits; from other first weights, so not to the nat."""
+    if not run.has(run.STYLES[style]):
+        pytest.skip(f"{run.STYLES[style]} is not installed")
+    seconds, losses = getattr(twins, f"train_{style}")(digits, 20)
+    assert len(seconds) == len(losses) == 20 and min(seconds) > 0
+    assert losses[-1] == pytest.approx(157, abs=4)
+
+
+def test_a_measurement_runs_in_a_process_of_its_own():
+    found = run.work("import")
+    assert found["seconds"][0] < 5 and found["peak_mb"] > 1 and found["tensorflow"] is False
+
+
+def test_a_failed_measurement_is_reported():
+    with pytest.raises(SystemExit, match="nonesuch"):
+        run.work("epochs", style="nonesuch")
+
+
+def test_summary_of_seconds():
+    found = run.summarise([float(value) for value in range(1, 101)])
+    assert (found["median"], found["n"], found["p95"]) == (50.5, 100, 96.0)
+    np.testing.assert_allclose([found["low"], found["high"]], [25.75, 75.25])
