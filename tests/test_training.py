@@ -5,6 +5,7 @@ import json
 import platform
 import shutil
 import warnings
+from dataclasses import replace
 from importlib.metadata import version
 from types import SimpleNamespace
 
@@ -168,6 +169,15 @@ def test_batches_pair_each_picture_with_its_label_and_itself(few):
     for x, label, target in collect_epochs(few, 16, 2, seed=1):
         np.testing.assert_array_equal(x, target)
         np.testing.assert_array_equal(label, few.label_train[order_of(few, x)])
+
+
+def test_batches_in_order_are_the_digits(few):
+    batches = list(training.batches_in_order(few.pixels_test, few.label_test, 16))
+    assert [len(x) for _, x in batches] == [16, 4]
+    for (x, label), goal in batches:
+        np.testing.assert_array_equal(x, goal)
+    np.testing.assert_array_equal(np.concatenate([x for _, x in batches]), few.x_test)
+    np.testing.assert_array_equal(np.concatenate([label for (_, label), _ in batches]), few.label_test)
 
 
 def test_order_depends_on_the_seed_and_the_epoch_alone(few):
@@ -418,6 +428,26 @@ def test_held_out_run_ends_the_same_after_an_interruption(few, tmp_path, held_ou
             train("clean", few, tmp_path, verbose=0)
     train("clean", few, tmp_path, verbose=0)
     assert load_manifest(tmp_path)["clean"]["measured"] == published[0]
+
+
+def test_run_with_dropout_ends_the_same_after_an_interruption(few, tmp_path, monkeypatch):
+    """What an epoch leaves out depends on the seed and the epoch's number alone, like epsilon."""
+    recipe = replace(TINY, n_layers=2, dropout=0.3, epochs=2)
+    train("dropped", few, tmp_path / "whole", recipe=recipe, verbose=0)
+    original = SaveEachEpoch.on_epoch_end
+
+    def interrupt(self, epoch, logs=None):
+        original(self, epoch, logs)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SaveEachEpoch, "on_epoch_end", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train("dropped", few, tmp_path / "parts", recipe=recipe, verbose=0)
+    train("dropped", few, tmp_path / "parts", recipe=recipe, verbose=0)
+    whole, parts = (load_pretrained("dropped", tmp_path / folder).get_weights() for folder in ("whole", "parts"))
+    for one, other in zip(whole, parts, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_too_few_digits_to_hold_out_are_refused(few, tmp_path, monkeypatch):

@@ -105,6 +105,21 @@ def test_beta_weighs_the_kl_in_training_only(batch, continuous):
     assert loss[False] == pytest.approx(reconstruction + kl, rel=1e-5)
 
 
+def test_dropout_leaves_units_out_in_training_only(batch):
+    """A share of the units that are not 0 anyway; the others grow, so that the mean stays."""
+    model, plain = Variant(dropout=0.25, n_hidden=400, n_layers=2, seed=1), CVAE(n_hidden=400, n_layers=2)
+    plain.set_weights(model.get_weights())
+    names = ("encoder_hidden", "encoder_hidden_dropout")
+    look = keras.Model(model.encoder.inputs, [model.encoder.get_layer(name).output for name in names])
+    before, after = (np.asarray(part) for part in look(batch, training=True))
+    lit = before > 0
+    assert np.mean(after[lit] == 0) == pytest.approx(0.25, abs=0.03)
+    kept = lit & (after > 0)
+    np.testing.assert_allclose(after[kept], before[kept] / 0.75, rtol=1e-5)
+    for one, other in zip(model.encoder(batch)[:2], plain.encoder(batch)[:2]):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
 def test_warm_up_rises_to_beta_step_by_step(batch):
     model, weights = Variant(beta=2.0, warm_up=4, n_hidden=8, seed=1), []
     model.compile(keras.optimizers.Adam(0.0), jit_compile=False)
