@@ -67,7 +67,7 @@ def test_a_whole_sweep_trains_nothing(data, tiny_sweep, tmp_path):
 
 
 def test_an_unknown_sweep_lists_the_known_ones(tmp_path):
-    with pytest.raises(TrainingError, match="no sweep 'nonesuch'.*latents, planes, recipes"):
+    with pytest.raises(TrainingError, match="no sweep 'nonesuch'.*latents, longer, planes, recipes"):
         sweeps.run_sweep("nonesuch", tmp_path)
 
 

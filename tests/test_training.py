@@ -174,7 +174,7 @@ def test_batches_pair_each_picture_with_its_label_and_itself(few):
 def test_batches_in_order_are_the_digits(few):
     batches = list(training.batches_in_order(few.pixels_test, few.label_test, 16))
     assert [len(x) for _, x in batches] == [16, 4]
-    for (x, label), goal in batches:
+    for (x, _), goal in batches:
         np.testing.assert_array_equal(x, goal)
     np.testing.assert_array_equal(np.concatenate([x for _, x in batches]), few.x_test)
     np.testing.assert_array_equal(np.concatenate([label for (_, label), _ in batches]), few.label_test)
