@@ -118,8 +118,9 @@ def measure_growth():
 
 
 def describe_epochs(**settings):
-    result = work("epochs", style="ours", epochs=3, **settings)
-    return {"seconds": statistics.median(result["seconds"][1:]), "peak_mb": result["peak_mb"]}
+    result = work("epochs", style="ours", epochs=6, **settings)
+    # These take no turns with others: the fastest epoch is the one that the rest of the machine disturbed least.
+    return {"seconds": min(result["seconds"][1:]), "peak_mb": result["peak_mb"]}
 
 
 def measure_whole():
@@ -285,7 +286,7 @@ def report_growth(rows):
                 growth = "× {:.0f} costs × {:.2f}".format(*factors)
             cells = [names[axis], f"{row['value']:,}", f"{row['seconds']:.2f}", growth, f"{row['peak_mb']:,.0f}"]
             lines.append(cells)
-    return table(["what grows", "to", "seconds an epoch", "against the line above", "peak MB"], lines)
+    return table(["what grows", "to", "seconds, fastest epoch", "against the line above", "peak MB"], lines)
 
 
 def report_whole(rows):
