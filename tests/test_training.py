@@ -579,7 +579,7 @@ def test_a_whole_run_comes_to_the_loss_of_2017(digits, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "JIT_COMPILE", True)
     assert main(["train", "mnist-2d-deep-quick", "--out", str(tmp_path)]) == 0
     history = load_history("mnist-2d-deep-quick", tmp_path)
-    assert history["val_loss"][-1] == pytest.approx(130.77, abs=0.6)
+    assert 129.5 < history["val_loss"][-1] < 131.2
     for prefix in ("", "val_"):
         loss, reconstruction, kl = (np.array(history[prefix + name]) for name in LOSSES)
         np.testing.assert_allclose(loss, reconstruction + kl, rtol=3e-5)  # three float32 means
