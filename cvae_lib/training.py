@@ -23,13 +23,13 @@ import tensorflow as tf
 
 from cvae_lib import BookError
 from cvae_lib.data import binarise, forget_labels, hold_out
+from cvae_lib.fast import FastVariant
 from cvae_lib.model import CVAE
 from cvae_lib.pretrained import describe_versions, digest_file, read_history, write_manifest, write_text
-from cvae_lib.variants import Variant
 
 LOSSES = ("loss", "kl_loss", "reconstruction_loss")
 COLUMNS = ("epoch", *LOSSES, *(f"val_{name}" for name in LOSSES), "seconds")
-STEPS_PER_CALL = 40
+MAX_DEPTH = 40
 JIT_COMPILE = True
 
 
@@ -106,13 +106,14 @@ def train(name, digits, out, epochs=None, seed=1, verbose=1, recipe=None):
     run = {"recipe": asdict(recipe), "epochs": epochs, "seed": seed, "digest": digits.digest}
     partial = open_partial(out / f"{name}.partial", run)
 
-    steps = math.ceil(len(training.y_train) / recipe.batch_size)
-    model = make_model(recipe, seed, steps, epochs)
+    n, steps = len(training.y_train), count_steps(training, recipe)
+    model = make_model(recipe, training, seed, epochs)
     history = restore(model, partial, steps)
     if len(history) < epochs and not is_exhausted(history, recipe.patience):
+        depth = choose_depth(n, recipe.batch_size)
         model.fit(
-            shuffled_batches(training, recipe.batch_size, seed, len(history)),
-            steps_per_epoch=steps,
+            shuffled_stacks(n, recipe.batch_size, depth, seed, len(history)),
+            steps_per_epoch=steps // depth,
             initial_epoch=len(history),
             epochs=epochs,
             shuffle=False,
@@ -137,14 +138,20 @@ def prepare(digits, recipe):
     return binarise(digits) if recipe.pixels == "binary" else digits
 
 
-def make_model(recipe, seed, steps, epochs):
-    """The model of a recipe, compiled to be trained for so many epochs of so many steps."""
+def count_steps(digits, recipe):
+    """How many steps an epoch of these digits has."""
+    return math.ceil(len(digits.y_train) / recipe.batch_size)
+
+
+def make_model(recipe, digits, seed, epochs):
+    """The model of a recipe, compiled to be trained for so many epochs of these digits, by stacks of indices."""
     keras.utils.set_random_seed(seed)
+    steps = count_steps(digits, recipe)
     settings = {name: getattr(recipe, name) for name in ("beta", "continuous", "dropout")}
-    model = Variant(warm_up=recipe.warm_up * steps, **settings, **configure(recipe), seed=seed)
+    settings.update(configure(recipe), warm_up=recipe.warm_up * steps, seed=seed)
+    model = FastVariant(gather_from(digits.pixels_train, digits.label_train), **settings)
     rate = schedule_rate(recipe, steps * epochs)
-    steps_per_call = math.gcd(steps, STEPS_PER_CALL)
-    model.compile(keras.optimizers.Adam(rate), steps_per_execution=steps_per_call, jit_compile=JIT_COMPILE)
+    model.compile(keras.optimizers.Adam(rate), jit_compile=JIT_COMPILE)
     return model
 
 
@@ -166,20 +173,28 @@ def schedule_rate(recipe, steps):
     return recipe.learning_rate
 
 
-def shuffled_batches(digits, batch_size, seed, first_epoch=0):
-    """Yield batches ((x, label), x) for ever; the order within epoch e depends on (seed, e) alone.
+def choose_depth(n, batch_size):
+    """How many batches a stack of `shuffled_stacks` holds: as many as divide an epoch of n digits, at most MAX_DEPTH.
 
-    Returns a tf.data.Dataset. The last batch of an epoch is smaller where the size does not divide the set.
+    One, where the last batch of an epoch is smaller.
     """
-    n = len(digits.y_train)
-    starts = tf.data.Dataset.range(0, n, batch_size)
+    return 1 if n % batch_size else math.gcd(n // batch_size, MAX_DEPTH)
+
+
+def shuffled_stacks(n, batch_size, depth, seed, first_epoch=0):
+    """Yield stacks of indices, (depth, batch_size), for ever; the order within epoch e depends on (seed, e) alone.
+
+    Returns a tf.data.Dataset. Every epoch has each of 0 to n - 1 once. Its last batch is smaller where the size does
+    not divide n; depth has to be 1 then.
+    """
+    size = depth * batch_size
+    starts = tf.data.Dataset.range(0, n, size)
 
     def shuffle(epoch):
         order = tf.random.experimental.stateless_shuffle(tf.range(n), seed=[seed, epoch])
-        return starts.map(lambda start: order[start : start + batch_size])
+        return starts.map(lambda start: tf.reshape(order[start : start + size], (depth, -1)))
 
-    epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
-    return epochs.flat_map(shuffle).map(gather_from(digits.pixels_train, digits.label_train)).prefetch(8)
+    return tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(shuffle)
 
 
 def batches_in_order(pixels, label, batch_size):
@@ -190,8 +205,8 @@ def batches_in_order(pixels, label, batch_size):
 def gather_from(pixels, label):
     """A function from the indices of digits to their batch ((x, label), x).
 
-    The pixels stay bytes, a quarter of the memory, and each batch is scaled when its turn comes: the same float32 as
-    `Digits.x_train`, bit for bit, which is never made.
+    The pixels stay bytes, a quarter of the memory, and each batch is scaled when its turn comes: `Digits.x_train`, all
+    pixels as float32, is never made.
     """
     pixels, label = tf.constant(pixels), tf.constant(label)
 

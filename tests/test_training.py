@@ -28,7 +28,7 @@ from cvae_lib.training import (
     SeedEachEpoch,
     TrainingError,
     is_exhausted,
-    shuffled_batches,
+    shuffled_stacks,
     train,
 )
 
@@ -140,35 +140,31 @@ def snapshot(folder):
 # The batches
 
 
-def collect_epochs(digits, batch_size, epochs, **settings):
-    """Three arrays an epoch: x, label and target, in the order in which they come; checks the sizes of the batches."""
-    n = len(digits.x_train)
+def collect_epochs(n, batch_size, epochs, depth=1, **settings):
+    """The indices of each epoch, in the order in which they come; checks the sizes of the batches."""
     sizes = [len(range(n)[i : i + batch_size]) for i in range(0, n, batch_size)]
-    batches = shuffled_batches(digits, batch_size, **settings).as_numpy_iterator()
+    stacks = shuffled_stacks(n, batch_size, depth, **settings).as_numpy_iterator()
     found = []
     for _ in range(epochs):
-        parts = [(x, label, target) for (x, label), target in (next(batches) for _ in sizes)]
-        assert [len(x) for x, _, _ in parts] == sizes
-        found.append([np.concatenate(column) for column in zip(*parts)])
+        batches = [batch for stack in (next(stacks) for _ in sizes[::depth]) for batch in stack]
+        assert [len(batch) for batch in batches] == sizes
+        found.append(np.concatenate(batches).tolist())
     return found
 
 
-def order_of(digits, x):
-    places = {row.tobytes(): i for i, row in enumerate(digits.x_train)}
-    return [places[row.tobytes()] for row in x]
-
-
-def test_every_epoch_has_each_digit_once_in_a_new_order(few):
-    orders = [order_of(few, x) for x, _, _ in collect_epochs(few, 16, 4, seed=1)]
+def test_every_epoch_has_each_digit_once_in_a_new_order():
+    orders = collect_epochs(60, 16, 4, seed=1)
     for order in orders:
         assert sorted(order) == list(range(60)) != order
     assert len({tuple(order) for order in orders}) == 4
 
 
 def test_batches_pair_each_picture_with_its_label_and_itself(few):
-    for x, label, target in collect_epochs(few, 16, 2, seed=1):
-        np.testing.assert_array_equal(x, target)
-        np.testing.assert_array_equal(label, few.label_train[order_of(few, x)])
+    index = [7, 0, 59]
+    (x, label), target = training.gather_from(few.pixels_train, few.label_train)(index)
+    np.testing.assert_array_equal(x, few.x_train[index])
+    np.testing.assert_array_equal(target, few.x_train[index])
+    np.testing.assert_array_equal(label, few.label_train[index])
 
 
 def test_batches_in_order_are_the_digits(few):
@@ -180,13 +176,13 @@ def test_batches_in_order_are_the_digits(few):
     np.testing.assert_array_equal(np.concatenate([label for (_, label), _ in batches]), few.label_test)
 
 
-def test_order_depends_on_the_seed_and_the_epoch_alone(few):
-    first = [order_of(few, x) for x, _, _ in collect_epochs(few, 16, 3, seed=1)]
+def test_order_depends_on_the_seed_and_the_epoch_alone():
+    first = collect_epochs(60, 16, 3, seed=1)
     np.random.seed(5)
     keras.utils.set_random_seed(5)
-    later = [order_of(few, x) for x, _, _ in collect_epochs(few, 16, 2, seed=1, first_epoch=1)]
-    assert later == first[1:]
-    assert order_of(few, collect_epochs(few, 16, 1, seed=2)[0][0]) not in first
+    assert collect_epochs(60, 16, 2, seed=1, first_epoch=1) == first[1:]
+    assert collect_epochs(60, 16, 1, seed=2)[0] not in first
+    assert collect_epochs(60, 5, 3, depth=4, seed=1) == first
 
 
 def test_epsilon_depends_on_the_seed_and_the_epoch_alone(few):
@@ -280,16 +276,28 @@ def test_weights_are_those_of_the_last_epoch(few, finished):
     assert abs(np.mean(losses) - last) < 0.25 * (previous - last)
 
 
-def test_training_is_plain_fit(few, finished):
+@pytest.mark.parametrize("batch_size, depth", [(16, 1), (15, 4), (5, 4)])
+def test_training_is_plain_fit(few, tmp_path, batch_size, depth):
     """The same epochs by hand: fit with Adam on the same batches, as chapter 3 does it."""
+    assert training.choose_depth(60, batch_size) == depth
+    recipe = replace(TINY, batch_size=batch_size)
+    history = train("tiny", few, tmp_path, recipe=recipe, verbose=0)
     keras.utils.set_random_seed(1)
     model = training.CVAE(n_hidden=8, seed=1)
     model.compile(keras.optimizers.Adam(TINY.learning_rate), jit_compile=False)
-    for epoch, (x, label, _) in enumerate(collect_epochs(few, 16, 4, seed=1)):
-        log = model.fit([x, label], x, batch_size=16, shuffle=False, verbose=0, callbacks=[FixedEpoch(epoch)]).history
-        row = read_rows(finished / "tiny.history.csv")[epoch]
+    for epoch, order in enumerate(collect_epochs(60, batch_size, 4, depth, seed=1)):
+        settings = {"batch_size": batch_size, "shuffle": False, "verbose": 0, "callbacks": [FixedEpoch(epoch)]}
+        log = model.fit([few.x_train[order], few.label_train[order]], few.x_train[order], **settings).history
         for name in LOSSES:
-            assert float(row[name]) == pytest.approx(log[name][0], rel=1e-4, abs=1e-3)
+            assert history[name][epoch] == pytest.approx(log[name][0], rel=1e-4, abs=1e-3)
+    for one, other in zip(model.get_weights(), load_pretrained("tiny", tmp_path).get_weights()):
+        np.testing.assert_allclose(one, other, atol=1e-3)
+
+
+def test_depth_divides_an_epoch():
+    found = {size: training.choose_depth(60_000, size) for size in (250, 100, 60_000, 7)}
+    assert found == {250: 40, 100: 40, 60_000: 1, 7: 1}
+    assert training.choose_depth(55_000, 250) == 20
 
 
 def test_compiled_steps_are_the_plain_ones(few, monkeypatch):
@@ -297,17 +305,24 @@ def test_compiled_steps_are_the_plain_ones(few, monkeypatch):
     logs, weights = [], []
     for jit_compile in (True, False):
         monkeypatch.setattr(training, "JIT_COMPILE", jit_compile)
-        model = training.make_model(Recipe(n_hidden=8, learning_rate=0.01, beta=0.0, warm_up=0), 1, 4, 3)
+        model = training.make_model(Recipe(n_hidden=8, learning_rate=0.01, beta=0.0, warm_up=0), few, 1, 3)
         assert model.jit_compile == jit_compile
         head = model.encoder.get_layer("z_log_var")
         head.trainable = False
         head.set_weights([0 * weight - 40 for weight in head.get_weights()])
-        log = model.fit([few.x_train, few.label_train], few.x_train, 16, 3, shuffle=False, verbose=0).history
+        stacks = shuffled_stacks(60, 15, 2, seed=1)
+        log = model.fit(stacks, steps_per_epoch=2, epochs=3, shuffle=False, verbose=0).history
         logs.append([log[name] for name in ("loss", "reconstruction_loss")])
         weights.append(model.get_weights())
     np.testing.assert_allclose(logs[0], logs[1], rtol=1e-4)
     for compiled, plain in zip(*weights):
         np.testing.assert_allclose(compiled, plain, atol=2e-3)
+
+
+def test_the_progress_bar_counts_the_stacks(few, tmp_path, capsys):
+    train("tiny", few, tmp_path, epochs=2, recipe=replace(TINY, batch_size=5), verbose=1)
+    shown = capsys.readouterr().out
+    assert "Epoch 2/2" in shown and "3/3" in shown and "val_kl_loss" in shown
 
 
 class FixedEpoch(SeedEachEpoch):

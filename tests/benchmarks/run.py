@@ -28,9 +28,10 @@ ROUNDS = 3
 STYLES = {"ours": None, "plain": None, "torch": "torch", "jax": "jax"}
 STEPS = {
     "`fit` on arrays, no options": ("plain", {}),
-    "XLA (`jit_compile`), gather by index in `tf.data`": ("ours", {"steps_per_call": 1}),
-    "and 40 steps a call: this book's trainer": ("ours", {}),
-    "tried: 240 steps a call, a whole epoch": ("ours", {"steps_per_call": 240}),
+    "XLA (`jit_compile`), which gathers each batch by index": ("ours", {"depth": 1, "two_heads": True}),
+    "and compiles a loop of 40 steps": ("ours", {"two_heads": True}),
+    "and one product for both heads: this book's trainer": ("ours", {}),
+    "tried: a loop of 240 steps, a whole epoch": ("ours", {"depth": 240}),
 }
 GROWTH = {
     "size": [6_000, 60_000, 600_000],
@@ -215,6 +216,10 @@ def report_pieces(rows):
         "products": "the matrix products",
         "adam": "Adam",
         "loss": "reconstruction loss and its gradient",
+        "heads": "two heads of two outputs, and their gradients",
+        "heads_together": "the same by one product",
+        "draws": "drawing epsilon, 2 latents",
+        "draws_200": "drawing epsilon, 200 latents",
         "gather": "gathering the batches",
     }
     lines = []

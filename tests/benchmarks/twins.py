@@ -13,17 +13,23 @@ import numpy as np
 BATCH, RATE = 250, 1e-3
 
 
-def train_ours(digits, epochs, seed=1, n_hidden=512, n_z=2, batch_size=BATCH, steps_per_call=None):
-    """The trainer of the library, without its files; steps_per_call takes the place of its own."""
+def train_ours(digits, epochs, seed=1, n_hidden=512, n_z=2, batch_size=BATCH, depth=None, two_heads=False):
+    """The trainer of the library, without its files.
+
+    depth takes the place of its own number of batches in a stack; with two_heads each head has its own product.
+    """
     from cvae_lib import training
+    from cvae_lib.variants import Variant
 
     recipe = training.Recipe(n_z=n_z, n_hidden=n_hidden, batch_size=batch_size, learning_rate=RATE)
-    steps = math.ceil(len(digits.y_train) / batch_size)
-    model = training.make_model(recipe, seed, steps, epochs)
-    if steps_per_call:
-        model.compile(model.optimizer, steps_per_execution=steps_per_call, jit_compile=training.JIT_COMPILE)
-    batches = training.shuffled_batches(digits, batch_size, seed)
-    return time_fit(model, epochs, x=batches, steps_per_epoch=steps, shuffle=False)
+    if two_heads:
+        training.FastVariant.call = Variant.call
+    model = training.make_model(recipe, digits, seed, epochs)
+    n = len(digits.y_train)
+    depth = depth or training.choose_depth(n, batch_size)
+    steps = training.count_steps(digits, recipe) // depth
+    stacks = training.shuffled_stacks(n, batch_size, depth, seed)
+    return time_fit(model, epochs, x=stacks, steps_per_epoch=steps, shuffle=False)
 
 
 def train_plain(digits, epochs, seed=1, validate=False):

@@ -94,7 +94,7 @@ def measure_pieces(repeats=7):
     import keras
     import tensorflow as tf
 
-    from cvae_lib import model
+    from cvae_lib import fast, model
 
     x = tf.Variable(tf.random.uniform((250, 784)))
     x_logits = tf.Variable(tf.random.normal((250, 784)))
@@ -118,6 +118,25 @@ def measure_pieces(repeats=7):
 
         return step
 
+    def draw(n_z):
+        seed = keras.random.SeedGenerator(1)
+        return lambda: keras.random.normal((250, n_z), seed=seed)[0, 0]
+
+    hidden = tf.Variable(tf.random.normal((250, 512)))
+    heads = [keras.layers.Dense(2) for _ in range(2)]
+    for head in heads:
+        head.build((None, 512))
+
+    def differentiate_heads(apply):
+        sources = [hidden, *(weight.value for head in heads for weight in head.weights)]
+
+        def step():
+            with tf.GradientTape() as tape:
+                value = tf.add_n([tf.reduce_sum(output**2) for output in apply(heads, hidden)])
+            return value + tf.add_n([tf.reduce_max(part) for part in tape.gradient(value, sources)])
+
+        return step
+
     images = tf.Variable(tf.random.uniform((60_000, 784)))
     index = tf.random.shuffle(tf.range(60_000))
 
@@ -127,6 +146,10 @@ def measure_pieces(repeats=7):
 
     pieces["adam"] = update(keras.optimizers.Adam(1e-3))
     pieces["loss"] = differentiate(model.reconstruction_loss)
+    pieces["heads"] = differentiate_heads(lambda layers, h: [layer(h) for layer in layers])
+    pieces["heads_together"] = differentiate_heads(fast.apply_together)
+    pieces["draws"] = draw(2)
+    pieces["draws_200"] = draw(200)
     found = {}
     for name, step in pieces.items():
         found[name] = repeat(repeat_step(step), repeats)
