@@ -2,6 +2,8 @@
 
 A cell tagged `full-data` prints what holds for MNIST itself: with another edition it runs and is not compared. A
 cell tagged `nbval-ignore-output` is never compared. The summary counts all three kinds.
+
+Cells, and tests with the fixture `digits`, are marked `edition`: with another edition only they need to run again.
 """
 
 import os
@@ -45,9 +47,13 @@ def execute_cell_input(self, cell_input, allow_stdin=None):
 nbval.kernel.RunningKernel.execute_cell_input = execute_cell_input
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by mark
 def pytest_collection_modifyitems(config, items):
     for item in items:
-        if not isinstance(item, nbval.plugin.IPyNbCell):
+        is_cell = isinstance(item, nbval.plugin.IPyNbCell)
+        if is_cell or "digits" in item.fixturenames:
+            item.add_marker("edition")
+        if not is_cell:
             continue
         # Log lines reach stderr under Jupyter and not under nbval, so stderr proves nothing.
         item.parent.skip_compare += ("stderr",)

@@ -17,7 +17,7 @@ import twins  # noqa: E402
 
 
 @pytest.fixture(scope="module")
-def digits():
+def sample():
     return load_sample()
 
 
@@ -29,11 +29,11 @@ def test_the_page_shows_what_was_stored():
 
 
 @pytest.mark.parametrize("style", run.STYLES)
-def test_twins_reach_the_same_loss(digits, style):
+def test_twins_reach_the_same_loss(sample, style):
     """After 20 epochs of 4,000 digits, on which three seeds of each ended between 147 and 154."""
     if not run.has(run.STYLES[style]):
         pytest.skip(f"{run.STYLES[style]} is not installed")
-    seconds, losses = getattr(twins, f"train_{style}")(digits, 20)
+    seconds, losses = getattr(twins, f"train_{style}")(sample, 20)
     assert len(seconds) == len(losses) == 20 and min(seconds) > 0
     assert losses[-1] == pytest.approx(150.5, abs=6)
 

@@ -77,11 +77,11 @@ def test_only_what_runs_networks_imports_tensorflow_or_keras():
         for path in PACKAGE.glob("*.py")
         if {name.split(".")[0] for name in imports_of(path)} & {"tensorflow", "keras"}
     }
-    assert direct == {"quiet", "model", "variants", "training", "judge", "sweeps"}
+    assert direct == {"quiet", "model", "variants", "fast", "training", "judge", "sweeps"}
 
 
 def test_quiet_comes_before_keras():
     """Imported the other way round, TensorFlow has written its lines by then."""
-    for name in ("model", "variants", "training", "judge"):
+    for name in ("model", "variants", "fast", "training", "judge"):
         lines = [line.split("#")[0].split() for line in (PACKAGE / f"{name}.py").read_text().splitlines()]
         assert lines.index(["import", "cvae_lib.quiet"]) < lines.index(["import", "keras"])
