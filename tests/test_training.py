@@ -604,9 +604,9 @@ def test_a_whole_run_comes_to_the_loss_of_2017(digits, tmp_path, monkeypatch):
 def test_first_epoch_comes_out_again(digits, tmp_path, monkeypatch):
     """The same seed, the same steps: a later epoch would show what another processor rounds, the first hardly does.
 
-    Of the plain VAE, which an earlier form of this trainer made: it rounded otherwise, which moves a loss by about
-    0.01. Another seed moves the loss by 0.5 or more. mnist-2d is older, from before its steps were compiled by XLA,
-    which draws other epsilons.
+    Of the plain VAE, which an earlier form of this trainer made: it rounded otherwise, which moves a validation loss
+    by about 0.01. Another seed moves the loss by 0.5 or more. mnist-2d is older, from before its steps were compiled by
+    XLA, which draws other epsilons.
     """
     if digits.edition != "full":
         pytest.skip(f"it takes MNIST itself, and this is the {digits.edition} edition")
@@ -616,4 +616,6 @@ def test_first_epoch_comes_out_again(digits, tmp_path, monkeypatch):
     entry = json.loads((tmp_path / "manifest.json").read_text())["mnist-2d-vae"]
     if entry["versions"] == load_manifest()["mnist-2d-vae"]["versions"]:
         for name in COLUMNS[1:-1]:
-            assert history[name][0] == pytest.approx(shipped[name][0], abs=0.03), name
+            # The validation shows the last weights, on which rounding has worked longest; training losses are means.
+            within = 0.03 if name.startswith("val_") else 0.01
+            assert history[name][0] == pytest.approx(shipped[name][0], abs=within), name

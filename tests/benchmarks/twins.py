@@ -22,7 +22,7 @@ def train_ours(digits, epochs, seed=1, n_hidden=512, n_z=2, batch_size=BATCH, de
     from cvae_lib.variants import Variant
 
     recipe = training.Recipe(n_z=n_z, n_hidden=n_hidden, batch_size=batch_size, learning_rate=RATE)
-    if two_heads:
+    if two_heads:  # for the rest of the process: worker.py gives each measurement its own
         training.FastVariant.call = Variant.call
     model = training.make_model(recipe, digits, seed, epochs)
     n = len(digits.y_train)
