@@ -20,6 +20,8 @@ EDITION = pytest.StashKey()
 
 
 def pytest_configure(config):
+    if hasattr(config, "workerinput") and hasattr(os, "sched_setaffinity"):
+        stay_on_own_cores(config.workerinput)
     # Settle the edition once: notebooks run in other folders and must not each try to download.
     choice = os.environ.get("CVAE_DATA")
     if choice and choice not in ("full", "sample"):
@@ -31,6 +33,16 @@ def pytest_configure(config):
     if not choice:
         os.environ["CVAE_DATA"] = digits.edition
     config.stash[EDITION] = digits.edition
+
+
+def stay_on_own_cores(worker):
+    """Give each process of pytest-xdist, and the kernels it starts, its share of the cores.
+
+    TensorFlow starts as many threads as it sees cores: the threads of two processes would fight over the same ones.
+    """
+    cores = sorted(os.sched_getaffinity(0))[int(worker["workerid"].removeprefix("gw")) :: worker["workercount"]]
+    if cores:
+        os.sched_setaffinity(0, cores)
 
 
 @pytest.fixture(scope="session")

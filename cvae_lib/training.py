@@ -152,6 +152,8 @@ def make_model(recipe, digits, seed, epochs):
     model = FastVariant(gather_from(digits.pixels_train, digits.label_train), **settings)
     rate = schedule_rate(recipe, steps * epochs)
     model.compile(keras.optimizers.Adam(rate), jit_compile=JIT_COMPILE)
+    # Or the first step would, and `fit` would trace and compile it once with that and once without.
+    model.optimizer.build(model.trainable_variables)
     return model
 
 
@@ -286,7 +288,6 @@ def restore(model, folder, steps):
     checkpoint = folder / "checkpoint.weights.h5"
     if not checkpoint.exists():
         return []
-    model.optimizer.build(model.trainable_variables)
     model.load_weights(checkpoint)
     finished = int(model.optimizer.iterations) // steps
     columns = read_history(folder / "history.csv")

