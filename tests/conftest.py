@@ -16,7 +16,9 @@ def browser():
     if not Path(CHROMIUM).exists():
         pytest.skip(f"no browser at {CHROMIUM}: apt-get install chromium, or set CHROMIUM")
     with playwright.sync_playwright() as play:
-        arguments = ["--no-sandbox", "--disable-background-networking"]
+        # No host but this one, and one process for all pages.
+        arguments = ["--no-sandbox", "--disable-background-networking", "--renderer-process-limit=1"]
+        arguments += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
         browser = play.chromium.launch(executable_path=CHROMIUM, args=arguments)
         yield browser
         browser.close()

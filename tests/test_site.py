@@ -2,7 +2,7 @@
 
 The site is built once, strictly, from a copy of the repository, and served under /book/ as Pages would serve it. A
 headless Chromium then visits each page once, wide and in both themes and as narrow as a phone, and writes down what
-it sees; each test reads these notes. Requests to other hosts are refused and noted.
+it sees; each test reads these notes. It finds no other host, and notes what is asked of one.
 
     pip install -r requirements.txt && apt-get install chromium
     pytest tests/test_site.py                       # CHROMIUM=/path/to/chromium for another browser
@@ -67,13 +67,31 @@ OVERFLOW = """() => {
     .map((node) => node.outerHTML.slice(0, 120));
 }"""
 
-# Most elements of a page are tokens of code, which are slow to look at: one of each kind is enough.
+# Two things are slow to look at: the tokens of code, most of the elements of a page, and the contrast of a text. One of
+# each kind is enough: one token of a class, one text of a colour and a size on the same backgrounds.
 AXE = """async (options) => {
-  const kinds = new Set();
+  const tokens = new Set();
   document.querySelectorAll("pre span[class]").forEach((node) => {
     const kind = [node.className, node.closest("[class*=cell_]")?.className].join();
-    kinds.has(kind) ? node.replaceWith(...node.childNodes) : kinds.add(kind);
+    tokens.has(kind) ? node.replaceWith(...node.childNodes) : tokens.add(kind);
   });
+  const texts = new Set(), looks = new Map();
+  const look = (node) => {
+    if (!looks.has(node)) {
+      const { color, fontSize, fontWeight, background, opacity } = getComputedStyle(node);
+      const around = node.parentElement ? look(node.parentElement).around : "";
+      const behind = [around, node.className, background, opacity].join();
+      looks.set(node, { around: behind, kind: [behind, color, fontSize, fontWeight].join() });
+    }
+    return looks.get(node);
+  };
+  document.querySelectorAll("body *").forEach((node) => {
+    const words = [...node.childNodes].some((child) => child.nodeType === Node.TEXT_NODE && child.data.trim());
+    const text = words && node.checkVisibility();
+    node.toggleAttribute("data-contrast", text && !texts.has(look(node).kind));
+    if (text) texts.add(look(node).kind);
+  });
+  axe.configure({ rules: [{ id: "color-contrast", selector: "[data-contrast]" }] });
   return (await axe.run(options)).violations;
 }"""
 COLOUR_RULES = ["color-contrast", "link-in-text-block"]
@@ -90,9 +108,6 @@ class Visit:
     facts: dict = field(default_factory=dict)
     overflow: list = field(default_factory=list)
     barriers: dict = field(default_factory=dict)
-
-    def ask(self, request):
-        self.requests.append(request.url)
 
 
 class Pages(SimpleHTTPRequestHandler):
@@ -144,28 +159,23 @@ def tab(browser, address):
 
 
 def watch(tab, visit, address):
-    """Note what the tab asks for and complains of, and refuse it every other host."""
+    """Note what the tab asks for and complains of."""
 
-    def route(route):
-        if route.request.url.startswith(address):
-            route.continue_()
-        else:
-            visit.foreign.append(route.request.url)
-            route.abort()
+    def ask(request):
+        known = request.url.startswith((address, "data:", "blob:"))
+        (visit.requests if known else visit.foreign).append(request.url)
 
     def log(message):
         if message.type == "error":
             visit.errors.append(f"{message.text} ({message.location.get('url')})")
 
-    tab.route("**/*", route)
-    tab.on("request", visit.ask)
+    tab.on("request", ask)
     tab.on("pageerror", lambda error: visit.errors.append(str(error)))
     tab.on("console", log)
 
 
 def rest(tab):
-    """Wait until every formula is set and every image there."""
-    tab.wait_for_load_state("networkidle")
+    """Wait until every formula is set and every font there; images and scripts are, once a page has loaded."""
     tab.evaluate("async () => { await window.MathJax?.startup?.promise; await document.fonts.ready; }")
 
 
@@ -182,20 +192,21 @@ def find_barriers(tab, **options):
 
 @pytest.fixture(scope="module")
 def visits(browser, address):
-    """Every page, visited once with an empty cache."""
+    """Every page, visited once."""
     axe = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text()
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
     visits = {}
     for page in PAGES:
-        context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
         tab, visit = context.new_page(), Visit(address + page)
         watch(tab, visit, address)
         tab.goto(visit.address)
         rest(tab)
-        tab.remove_listener("request", visit.ask)
         visit.facts = tab.evaluate(FACTS)
         tab.evaluate(axe)
         tab.add_style_tag(content="* { transition: none !important; }")
         visit.barriers["light, wide"] = find_barriers(tab)
+        # By now what scripts ask for later has been asked for too; what follows is no first visit.
+        requests = visit.requests.copy()
         tab.emulate_media(color_scheme="dark")
         tab.evaluate("document.documentElement.dataset.theme = 'dark'")
         visit.barriers["dark, wide"] = find_barriers(tab, runOnly=COLOUR_RULES)
@@ -204,8 +215,9 @@ def visits(browser, address):
         # The theme looks for scrolling blocks, to let the keyboard in, a while after a change.
         tab.wait_for_timeout(400)
         visit.barriers["dark, phone"] = find_barriers(tab, rules={rule: {"enabled": False} for rule in COLOUR_RULES})
+        visit.requests = requests
         visits[page] = visit
-        context.close()
+        tab.close()
     return visits
 
 
