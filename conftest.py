@@ -40,9 +40,8 @@ def stay_on_own_cores(worker):
 
     TensorFlow starts as many threads as it sees cores: the threads of two processes would fight over the same ones.
     """
-    cores = sorted(os.sched_getaffinity(0))[int(worker["workerid"].removeprefix("gw")) :: worker["workercount"]]
-    if cores:
-        os.sched_setaffinity(0, cores)
+    cores, number = sorted(os.sched_getaffinity(0)), int(worker["workerid"].removeprefix("gw"))
+    os.sched_setaffinity(0, cores[number % len(cores) :: worker["workercount"]])
 
 
 @pytest.fixture(scope="session")

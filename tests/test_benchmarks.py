@@ -30,12 +30,12 @@ def test_the_page_shows_what_was_stored():
 
 @pytest.mark.parametrize("style", run.STYLES)
 def test_twins_reach_the_same_loss(sample, style):
-    """After 20 epochs of 4,000 digits, on which three seeds of each ended between 147 and 154."""
+    """After 10 epochs of 4,000 digits, on which three seeds of each ended between 163 and 171."""
     if not run.has(run.STYLES[style]):
         pytest.skip(f"{run.STYLES[style]} is not installed")
-    seconds, losses = getattr(twins, f"train_{style}")(sample, 20)
-    assert len(seconds) == len(losses) == 20 and min(seconds) > 0
-    assert losses[-1] == pytest.approx(150.5, abs=6)
+    seconds, losses = getattr(twins, f"train_{style}")(sample, 10)
+    assert len(seconds) == len(losses) == 10 and min(seconds) > 0
+    assert losses[-1] == pytest.approx(167, abs=6)
 
 
 def test_a_measurement_runs_in_a_process_of_its_own():

@@ -285,6 +285,7 @@ def test_training_is_plain_fit(few, tmp_path, batch_size, depth):
     keras.utils.set_random_seed(1)
     model = training.CVAE(n_hidden=8, seed=1)
     model.compile(keras.optimizers.Adam(TINY.learning_rate), jit_compile=False)
+    model.optimizer.build(model.trainable_variables)
     for epoch, order in enumerate(collect_epochs(60, batch_size, 4, depth, seed=1)):
         settings = {"batch_size": batch_size, "shuffle": False, "verbose": 0, "callbacks": [FixedEpoch(epoch)]}
         log = model.fit([few.x_train[order], few.label_train[order]], few.x_train[order], **settings).history
@@ -317,6 +318,19 @@ def test_compiled_steps_are_the_plain_ones(few, monkeypatch):
     np.testing.assert_allclose(logs[0], logs[1], rtol=1e-4)
     for compiled, plain in zip(*weights):
         np.testing.assert_allclose(compiled, plain, atol=2e-3)
+
+
+def test_a_run_traces_its_step_once(few, tmp_path, monkeypatch):
+    """Twice would be compiled twice, which takes seconds."""
+
+    def train_step(self, data):
+        traces.append(data)
+        return original(self, data)
+
+    traces, original = [], training.FastVariant.train_step
+    monkeypatch.setattr(training.FastVariant, "train_step", train_step)
+    train("tiny", few, tmp_path, verbose=0)
+    assert len(traces) == 1
 
 
 def test_the_progress_bar_counts_the_stacks(few, tmp_path, capsys):
