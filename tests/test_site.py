@@ -2,7 +2,7 @@
 
 The site is built once, strictly, from a copy of the repository, and served under /book/ as Pages would serve it. A
 headless Chromium then visits each page once, wide and in both themes and as narrow as a phone, and writes down what
-it sees; each test reads these notes. It finds no other host, and notes what is asked of one.
+it sees; each test reads these notes. It reaches no other host, and notes what a page asks of one.
 
     pip install -r requirements.txt && apt-get install chromium
     pytest tests/test_site.py                       # CHROMIUM=/path/to/chromium for another browser
