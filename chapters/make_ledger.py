@@ -141,7 +141,7 @@ def list_goals():
         ("a grid in one batch, of 64 calls", 0.025, use["grid"]["median"] / use["loop"]["median"], 4, benchmark),
         ("a slider's move, 95 of 100, ms", 20, 1000 * use["slider"]["p95"], 1, benchmark),
         ("`import cvae_lib`, s", 0.3, speed["start_up"]["import"]["median"], 3, benchmark),
-        ("memory of training, GB", 1.2, epoch["ours"]["peak_mb"] / 1000, 2, benchmark),
+        ("memory of training, GB", 1.2, epoch["ours"]["peak_mb"] * 1024**2 / 1e9, 2, benchmark),
     ]  # fmt: skip
     if "whole" in speed:
         whole = speed["whole"]

@@ -207,7 +207,7 @@ def report_epoch(rows):
         spread = f"{row['low']:.2f} to {row['high']:.2f}"
         ratio = f"{ours / row['median']:.2f}"
         lines.append([names[style], f"{row['median']:.2f}", spread, ratio, loss, f"{row['peak_mb']:,.0f}"])
-    head = ["one epoch of training", "seconds", "quartiles", "ours divided by it", "loss, epoch 4", "peak MB"]
+    head = ["one epoch of training", "seconds", "quartiles", "ours divided by it", "loss, epoch 4", "peak MiB"]
     return table(head, lines)
 
 
@@ -277,7 +277,7 @@ def report_start_up(rows):
     names = {"import": "`import cvae_lib`", "first_decode": "a first decoded digit in a fresh process"}
     lines = [[names[name], f"{row['median']:.3f}", f"{row['peak_mb']:,.0f}"] for name, row in rows.items()]
     loaded = "loads" if rows["import"]["tensorflow"] else "does not load"
-    return table(["start", "seconds", "peak MB"], lines) + f"\nThe import {loaded} TensorFlow.\n"
+    return table(["start", "seconds", "peak MiB"], lines) + f"\nThe import {loaded} TensorFlow.\n"
 
 
 def report_growth(rows):
@@ -291,13 +291,13 @@ def report_growth(rows):
                 growth = "× {:.0f} costs × {:.2f}".format(*factors)
             cells = [names[axis], f"{row['value']:,}", f"{row['seconds']:.2f}", growth, f"{row['peak_mb']:,.0f}"]
             lines.append(cells)
-    return table(["what grows", "to", "seconds, fastest epoch", "against the line above", "peak MB"], lines)
+    return table(["what grows", "to", "seconds, fastest epoch", "against the line above", "peak MiB"], lines)
 
 
 def report_whole(rows):
     names = {"tests": "all tests and chapters, sample edition", "build": "the build from stored outputs"}
     lines = [[names[name], f"{row['seconds']:.0f}", f"{row['peak_mb']:,.0f}"] for name, row in rows.items()]
-    return table(["whole process, packages installed", "seconds", "MB, largest process"], lines)
+    return table(["whole process, packages installed", "seconds", "MiB, largest process"], lines)
 
 
 MEASURES = {
