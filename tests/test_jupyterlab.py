@@ -47,9 +47,10 @@ def tab(browser):
     tab.close()
 
 
-@pytest.fixture
-def lab(tab, tmp_path):
+@pytest.fixture(scope="module")
+def lab(browser, tmp_path_factory):  # after the browser: without one there is nothing to start
     """The address of a JupyterLab on a copy of the chapters, with settings of its own; its processes end with it."""
+    tmp_path = tmp_path_factory.mktemp("lab")
     chapters = shutil.copytree(ROOT / "chapters", tmp_path / "chapters", ignore=shutil.ignore_patterns(".*", "__*"))
     port = free_port()
     places = {f"JUPYTER_{name}_DIR": str(tmp_path / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
@@ -114,15 +115,7 @@ def test_a_slider_moved_by_keyboard_changes_the_picture(tab, lab, chapter, name,
     tab.get_by_text("Run All Cells", exact=True).click()
 
     slider = tab.locator(".widget-slider").filter(has_text=name).first
-
-    def in_sight():
-        # JupyterLab draws only what is near the screen: roll on until the slider is there.
-        if not slider.count():
-            tab.locator(".jp-NotebookPanel .jp-WindowedPanel-outer").first.hover()
-            tab.mouse.wheel(0, 900)
-        return slider.count()
-
-    wait_for(in_sight, RUN_SECONDS, f"the slider {name}")
+    wait_for(slider.count, RUN_SECONDS, f"the slider {name}")
     # The picture changes while the check below the sliders tries their ends; wait for the last cell.
     idle = tab.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]")
     wait_for(idle.count, RUN_SECONDS, "every cell has run")
