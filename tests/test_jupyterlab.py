@@ -106,7 +106,7 @@ def picture(slider):
     "chapter, name, step", [("06_generate_digits", "z1", 0.1), ("07_morph_and_restyle", "blend", 0.05)]
 )
 def test_a_slider_moved_by_keyboard_changes_the_picture(tab, lab, chapter, name, step):
-    tab.goto(f"{lab}/lab/tree/{chapter}.ipynb")
+    tab.goto(f"{lab}/lab/workspaces/{chapter}/tree/{chapter}.ipynb")  # a workspace of its own: no other tab is open
     tab.wait_for_selector(".jp-Notebook", timeout=60_000)
     # Before its kernel is there, "Run All Cells" would ask for one.
     tab.wait_for_selector(".jp-KernelName:has-text('Python 3')", timeout=60_000)
