@@ -196,12 +196,23 @@ def shuffled_stacks(n, batch_size, depth, seed, first_epoch=0):
         order = tf.random.experimental.stateless_shuffle(tf.range(n), seed=[seed, epoch])
         return starts.map(lambda start: tf.reshape(order[start : start + size], (depth, -1)))
 
-    return tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(shuffle)
+    return untuned(tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(shuffle))
 
 
 def batches_in_order(pixels, label, batch_size):
     """Yield batches ((x, label), x) of all digits, once: a tf.data.Dataset."""
-    return tf.data.Dataset.range(len(label)).batch(batch_size).map(gather_from(pixels, label))
+    return untuned(tf.data.Dataset.range(len(label)).batch(batch_size).map(gather_from(pixels, label)))
+
+
+def untuned(dataset):
+    """The dataset without tf.data's autotuner, which has nothing to tune in these.
+
+    Its thread sleeps for as long as it has worked, a minute at most, and TensorFlow does not always wake it when the
+    data end: `fit`, which waits for it, would return as much later. Source: chapter 3.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
 
 
 def gather_from(pixels, label):

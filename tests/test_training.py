@@ -176,6 +176,12 @@ def test_batches_in_order_are_the_digits(few):
     np.testing.assert_array_equal(np.concatenate([label for (_, label), _ in batches]), few.label_test)
 
 
+def test_no_pipeline_tunes_itself(few):
+    """Or a run may wait at its end for as long as it took, a minute at most."""
+    for dataset in (shuffled_stacks(60, 5, 4, seed=1), training.batches_in_order(few.pixels_test, few.label_test, 16)):
+        assert dataset.options().autotune.enabled is False
+
+
 def test_order_depends_on_the_seed_and_the_epoch_alone():
     first = collect_epochs(60, 16, 3, seed=1)
     np.random.seed(5)

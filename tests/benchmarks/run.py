@@ -4,8 +4,8 @@ Each measurement runs in a process of its own; those that are compared take turn
 that slows down slows all of them. The results go to `results.json` and `results.md` beside this file; the page
 "What it costs" shows the second. Close what else is running: two busy cores double every figure.
 
-With names (epoch, pieces, steps, cold_start, use, start_up, growth, whole) only these are measured again, the rest is
-kept.
+With names (epoch, pieces, steps, ending, cold_start, use, start_up, growth, whole) only these are measured again, the
+rest is kept.
 PyTorch and JAX are measured where they are installed: pip install torch==2.13.0 jax==0.10.2.
 """
 
@@ -91,6 +91,12 @@ def measure_steps():
     """Epochs of the trainer with one change after the other."""
     found = {name: work("epochs", style=style, **settings) for name, (style, settings) in STEPS.items()}
     return {name: {**summarise(row["seconds"][1:]), "losses": row["losses"]} for name, row in found.items()}
+
+
+def measure_ending():
+    """How long `fit` takes to return after its last epoch, with tf.data's autotuner and without: many short runs."""
+    found = {name: work("ending", autotune=name == "autotuner") for name in ("autotuner", "none")}
+    return {name: {key: row[key] for key in ("seconds", "ending")} for name, row in found.items()}
 
 
 def measure_use():
@@ -183,6 +189,7 @@ def report(results):
         "epoch": report_epoch,
         "pieces": report_pieces,
         "steps": report_steps,
+        "ending": report_ending,
         "cold_start": report_cold_start,
         "use": report_use,
         "start_up": report_start_up,
@@ -236,6 +243,18 @@ def report_steps(rows):
         for name, row in rows.items()
     ]
     return table(["one epoch", "seconds", "of the first line", "loss, epoch 4"], lines)
+
+
+def report_ending(rows):
+    names = {"autotuner": "with tf.data's autotuner", "none": "without it: this book's trainer"}
+    lines = []
+    for name, text in names.items():
+        ending = rows[name]["ending"]
+        waits = [seconds for seconds in ending if seconds > 0.1]
+        work = [seconds - end for seconds, end in zip(rows[name]["seconds"], ending)]
+        lines.append([text, f"{statistics.median(work):.2f}", f"{len(waits)} of {len(ending)}", f"{max(ending):.2f}"])
+    head = ["six epochs of 6,000 digits", "seconds, median", "runs that wait at their end", "longest wait, seconds"]
+    return table(head, lines)
 
 
 def report_cold_start(rows):
@@ -304,6 +323,7 @@ MEASURES = {
     "epoch": measure_epoch,
     "pieces": measure_pieces,
     "steps": measure_steps,
+    "ending": measure_ending,
     "cold_start": measure_cold_start,
     "use": measure_use,
     "start_up": measure_start_up,

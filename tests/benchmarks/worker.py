@@ -169,6 +169,31 @@ def repeat(work, repeats):
     return seconds
 
 
+def measure_ending(autotune, runs=20, epochs=6):
+    """Of each of several short runs of the trainer, with tf.data's autotuner or without: seconds, and those at its end.
+
+    The end is what `fit` takes to return after its last epoch.
+    """
+    import keras
+    import tensorflow as tf
+
+    from cvae_lib import training
+
+    digits, recipe = load_digits(6_000), training.Recipe()
+    model = training.make_model(recipe, digits, 1, epochs)
+    options = tf.data.Options()
+    options.autotune.enabled = autotune
+    ends, found = [], {"seconds": [], "ending": []}
+    last = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: ends.append(time.perf_counter()))
+    for _ in range(runs + 1):
+        start = time.perf_counter()
+        stacks = training.shuffled_stacks(6_000, recipe.batch_size, 24, 1).with_options(options)
+        model.fit(stacks, steps_per_epoch=1, epochs=epochs, shuffle=False, verbose=0, callbacks=[last])
+        found["seconds"].append(time.perf_counter() - start)
+        found["ending"].append(time.perf_counter() - ends[-1])
+    return {name: seconds[1:] for name, seconds in found.items()}  # the first run compiles
+
+
 def measure_cold_start(recipe, target=130.77):
     """Seconds from the start of the process to the first validation loss at or below the target, and to the end.
 
