@@ -253,7 +253,7 @@ def report_ending(rows):
         waits = [seconds for seconds in ending if seconds > 0.1]
         work = [seconds - end for seconds, end in zip(rows[name]["seconds"], ending)]
         lines.append([text, f"{statistics.median(work):.2f}", f"{len(waits)} of {len(ending)}", f"{max(ending):.2f}"])
-    head = ["six epochs of 6,000 digits", "seconds without the wait", "runs that wait at their end", "longest wait, seconds"]
+    head = ["six epochs of 6,000 digits", "seconds without the wait", "runs that end late", "longest wait, seconds"]
     return table(head, lines)
 
 
