@@ -1,6 +1,6 @@
 """Measure what the book costs on this machine: python tests/benchmarks/run.py
 
-Each measurement runs in a process of its own; those that are compared take turns, round by round, so that a machine
+Each measurement runs in a process of its own; the styles of `epoch` take turns, round by round, so that a machine
 that slows down slows all of them. The results go to `results.json` and `results.md` beside this file; the page
 "What it costs" shows the second. Close what else is running: two busy cores double every figure.
 
