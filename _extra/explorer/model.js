@@ -1,26 +1,53 @@
+// @ts-check
 /*
- * The conditional VAE of chapter 2 in plain arithmetic: weights, encoder, decoder, the two losses, and the way from
- * pen strokes to a picture like MNIST's. No drawing and no page: it runs in node too, where a test compares it with
- * Keras.
+ * The conditional VAE of chapter 2 in plain arithmetic: its weights, the encoder, the decoder, the two losses and the
+ * prior. Nothing here touches the page, so this file also runs in node, where a test compares it with Keras.
  *
- * A classic script and not an ES module, because a browser imports no module into a page that is opened from disk.
+ * Like all files of the explorer it is a classic script, because a browser imports no module into a page that is
+ * opened from disk. Classic scripts share one scope: each file defines one constant, whose name starts with `cvae`,
+ * and the files that loader.js lists after it use that constant.
  */
-(function () {
-  "use strict";
+"use strict";
 
-  const SIDE = 28;
-  const N_X = SIDE * SIDE;
-  const N_Y = 10;
+/**
+ * An array that cvae_lib/tools/export_explorer.py packed: its bytes in base64, in row-major order.
+ * @typedef {{shape: number[], type: "float32" | "int16" | "uint8", data: string}} PackedBytes
+ */
+
+/**
+ * A kernel of 12 bits a weight, two characters of base64, and the scale of each of its rows.
+ * @typedef {{shape: number[], type: "rows12", data: string, scale: PackedBytes}} PackedRows
+ */
+
+/** @typedef {PackedBytes | PackedRows} PackedArray */
+
+/**
+ * What weights.js defines. The key of an array is "layer/variable".
+ * @typedef {{model: string, sha256: string, arrays: Record<string, PackedArray>}} PackedModel
+ */
+
+/**
+ * A dense layer. The kernel has one row for each input, and the rows follow each other.
+ * @typedef {{kernel: ArrayLike<number>, bias: ArrayLike<number>}} Layer
+ */
+
+/** @typedef {Record<"encoderHidden" | "zMean" | "zLogVar" | "decoderHidden" | "xLogits", Layer>} Model */
+
+/** @typedef {[number, number]} Point - [z1, z2] in the latent plane, or [x, y] on the drawing pad */
+
+const cvaeModel = (() => {
+  const SIDE = 28; // pixels
+  const DIGITS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]; // the classes
 
   /* ---- Weights ---- */
 
-  const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  const BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   const TYPES = { float32: Float32Array, int16: Int16Array, uint8: Uint8Array };
 
   /**
-   * Unpack one array that cvae_lib/export.py packed, in row-major order.
-   * @param {{shape: number[], type: string, data: string, scale?: object}} packed
-   * @returns {Float32Array|Int16Array|Uint8Array}
+   * Unpack an array.
+   * @param {PackedArray} packed
+   * @returns {Float32Array | Int16Array | Uint8Array} the elements, row after row
    */
   function unpack(packed) {
     if (packed.type === "rows12") return unpackRows(packed);
@@ -28,14 +55,18 @@
     return new TYPES[packed.type](bytes.buffer);
   }
 
-  /** Unpack a kernel of 12 bits a weight, two characters of base64, times the scale of its row. */
+  /**
+   * Unpack a kernel: weight w of a row with scale s is stored as the whole number round(w / s) + 2047.
+   * @param {PackedRows} packed
+   * @returns {Float32Array}
+   */
   function unpackRows({ shape: [rows, columns], data, scale }) {
-    const value = new Uint8Array(128);
-    for (let i = 0; i < 64; i++) value[ALPHABET.charCodeAt(i)] = i;
+    const sixBits = new Uint8Array(128);
+    for (let i = 0; i < 64; i++) sixBits[BASE64.charCodeAt(i)] = i;
     const scales = unpack(scale);
     const kernel = new Float32Array(rows * columns);
     for (let i = 0; i < kernel.length; i++) {
-      const whole = (value[data.charCodeAt(2 * i)] << 6) | value[data.charCodeAt(2 * i + 1)];
+      const whole = (sixBits[data.charCodeAt(2 * i)] << 6) | sixBits[data.charCodeAt(2 * i + 1)];
       kernel[i] = (whole - 2047) * scales[Math.floor(i / columns)];
     }
     return kernel;
@@ -43,27 +74,29 @@
 
   /**
    * Unpack the weights of a model.
-   * @param {{arrays: Object<string, object>}} packed - the object that weights.js defines
-   * @returns {Object<string, {kernel: Float32Array, bias: Float32Array}>} one entry a dense layer; a kernel has one
-   *     row for each input
+   * @param {PackedModel} packed
+   * @returns {Model}
    */
-  function parseWeights(packed) {
-    const layers = {};
-    for (const [path, array] of Object.entries(packed.arrays)) {
-      const [layer, variable] = path.split("/");
-      layers[layer] = { ...layers[layer], [variable]: unpack(array) };
-    }
-    return layers;
+  function parseWeights({ arrays }) {
+    /** @param {string} name */
+    const layer = (name) => ({ kernel: unpack(arrays[`${name}/kernel`]), bias: unpack(arrays[`${name}/bias`]) });
+    return {
+      encoderHidden: layer("encoder_hidden"),
+      zMean: layer("z_mean"),
+      zLogVar: layer("z_log_var"),
+      decoderHidden: layer("decoder_hidden"),
+      xLogits: layer("x_logits"),
+    };
   }
 
   /* ---- The two networks ---- */
 
   /**
-   * Compute bias + input · kernel. Inputs that are zero are skipped: most pixels, half of the hidden units, and nine
-   * of ten entries of a label are.
-   * @param {{kernel: Float32Array, bias: Float32Array}} layer
+   * Compute bias + input · kernel. Inputs that are zero are skipped, which most are: most pixels, half of the hidden
+   * units, and nine of the ten entries of a label.
+   * @param {Layer} layer
    * @param {ArrayLike<number>[]} inputs - vectors that follow each other, as after a Concatenate
-   * @returns {Float64Array}
+   * @returns {Float64Array} one number for each unit of the layer
    */
   function dense({ kernel, bias }, ...inputs) {
     const output = Float64Array.from(bias);
@@ -79,40 +112,47 @@
     return output;
   }
 
+  /** @param {Float64Array} values */
   const relu = (values) => values.map((value) => (value > 0 ? value : 0));
 
   /**
-   * Encode an image: q(z | x, y).
-   * @param {object} model - from parseWeights
+   * Encode an image: the posterior q(z | x, y).
+   * @param {Model} model
    * @param {ArrayLike<number>} x - 784 pixels in [0, 1], row by row
    * @param {ArrayLike<number>} label - 10 numbers, one-hot
-   * @returns {{zMean: Float64Array, zLogVar: Float64Array}} 2 numbers each
+   * @returns {{zMean: Float64Array, zLogVar: Float64Array}} the mean and the log variance, 2 numbers each
    */
   function encode(model, x, label) {
-    const hidden = relu(dense(model.encoder_hidden, x, label));
-    return { zMean: dense(model.z_mean, hidden), zLogVar: dense(model.z_log_var, hidden) };
+    const hidden = relu(dense(model.encoderHidden, x, label));
+    return { zMean: dense(model.zMean, hidden), zLogVar: dense(model.zLogVar, hidden) };
   }
 
   /**
    * Decode a point of the latent plane: the logits of p(x | z, y).
-   * @param {object} model - from parseWeights
+   * @param {Model} model
    * @param {ArrayLike<number>} z - 2 numbers
    * @param {ArrayLike<number>} label - 10 numbers, one-hot or a blend
-   * @returns {Float64Array} 784 logits; their sigmoid is the picture
+   * @returns {Float64Array} 784 logits, whose sigmoid is the picture
    */
   function decode(model, z, label) {
-    return dense(model.x_logits, relu(dense(model.decoder_hidden, z, label)));
+    return dense(model.xLogits, relu(dense(model.decoderHidden, z, label)));
   }
 
-  /** Turn logits into the means of the pixels, in [0, 1]. */
+  /**
+   * Turn logits into the means of the pixels, in [0, 1].
+   * @param {Float64Array} logits
+   */
   const sigmoid = (logits) => logits.map((logit) => 1 / (1 + Math.exp(-logit)));
 
   /**
-   * Make a label: one-hot for `first`, moved by `share` (0 to 1) towards one-hot for `second`.
+   * Make a label: one-hot for `first`, moved by `share` towards one-hot for `second`.
+   * @param {number} first - a class, 0 to 9
+   * @param {number} second - a class, 0 to 9
+   * @param {number} share - 0 for `first` alone, 1 for `second` alone
    * @returns {Float64Array} 10 numbers
    */
   function makeLabel(first, second = first, share = 0) {
-    const label = new Float64Array(N_Y);
+    const label = new Float64Array(DIGITS.length);
     label[first] += 1 - share;
     label[second] += share;
     return label;
@@ -120,87 +160,55 @@
 
   /* ---- The two losses, in nats an image ---- */
 
-  /** softplus(a) = log(1 + e^a), without overflow. */
+  /**
+   * Compute log(1 + e^a) without overflow.
+   * @param {number} a
+   */
   const softplus = (a) => Math.max(a, 0) + Math.log1p(Math.exp(-Math.abs(a)));
 
-  /** The reconstruction loss, equation (3) of chapter 2: -log p(x | z, y), summed over the pixels. */
+  /**
+   * Compute the reconstruction loss, equation (3) of chapter 2: -log p(x | z, y), summed over the pixels.
+   * @param {ArrayLike<number>} x - 784 pixels in [0, 1]
+   * @param {Float64Array} logits - 784 logits
+   * @returns {number} nats
+   */
   function reconstructionLoss(x, logits) {
     return logits.reduce((sum, logit, i) => sum + softplus(logit) - x[i] * logit, 0);
   }
 
-  /** The KL loss, equation (4) of chapter 2: KL(N(zMean, exp(zLogVar)) || N(0, I)), summed over the latents. */
+  /**
+   * Compute the KL loss, equation (4) of chapter 2: KL(N(zMean, exp(zLogVar)) || N(0, I)), summed over the latents.
+   * @param {Float64Array} zMean
+   * @param {Float64Array} zLogVar
+   * @returns {number} nats
+   */
   function klLoss(zMean, zLogVar) {
     return zMean.reduce((sum, mean, j) => sum + 0.5 * (Math.exp(zLogVar[j]) + mean * mean - 1 - zLogVar[j]), 0);
   }
 
-  /* ---- From pen strokes to pixels ---- */
-
-  const BOX = 20; // MNIST's digits fill a box of 20 by 20 pixels
-  const CENTRE = 14; // and have their centre of mass at the middle of pixel 14
-  const PEN = 2.7; // the mean width of a stroke in MNIST, in pixels
-  const MAX_ZOOM = 4; // a dot is not blown up to fill the box
+  /* ---- The prior N(0, I) ---- */
 
   /**
-   * Draw strokes as MNIST does: fit into a box of 20 by 20 pixels, shades of grey at the edges, centre of mass to the
-   * middle.
-   * @param {number[][][]} strokes - each a list of points [x, y], in pixels of a 28 by 28 pad
-   * @returns {Float32Array} 784 pixels in [0, 1]; all zero for no strokes
+   * Draw z from the prior, by the method of Box and Muller.
+   * @returns {Point}
    */
-  function rasterise(strokes) {
-    const points = strokes.flat();
-    if (points.length === 0) return new Float32Array(N_X);
-    const xs = points.map(([x]) => x);
-    const ys = points.map(([, y]) => y);
-    const [left, right, top, bottom] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
-    // The pen's own width, with its soft edge, is in the box too.
-    const zoom = Math.min(MAX_ZOOM, (BOX - PEN - 1) / Math.max(right - left, bottom - top));
-    const move = (dx, dy) =>
-      strokes.map((stroke) =>
-        stroke.map(([x, y]) => [(x - (left + right) / 2) * zoom + dx, (y - (top + bottom) / 2) * zoom + dy]),
-      );
-    const [x, y] = centreOfMass(ink(move(CENTRE, CENTRE)));
-    return ink(move(2 * CENTRE - x, 2 * CENTRE - y));
+  function drawPrior() {
+    const radius = Math.sqrt(-2 * Math.log(1 - Math.random()));
+    const angle = 2 * Math.PI * Math.random();
+    return [radius * Math.cos(angle), radius * Math.sin(angle)];
   }
 
-  /** The grey value of each pixel: 1 inside a stroke, falling to 0 over one pixel at its edge. */
-  function ink(strokes) {
-    const pixels = new Float32Array(N_X);
-    const reach = PEN / 2 + 0.5;
-    for (const stroke of strokes) {
-      stroke.forEach((end, i) => {
-        const start = stroke[Math.max(i - 1, 0)];
-        const low = (axis) => Math.max(0, Math.ceil(Math.min(start[axis], end[axis]) - reach));
-        const high = (axis) => Math.min(SIDE - 1, Math.floor(Math.max(start[axis], end[axis]) + reach));
-        for (let y = low(1); y <= high(1); y++) {
-          for (let x = low(0); x <= high(0); x++) {
-            const grey = Math.min(1, reach - distanceToSegment(x, y, start, end));
-            if (grey > pixels[y * SIDE + x]) pixels[y * SIDE + x] = grey;
-          }
-        }
-      });
-    }
-    return pixels;
-  }
+  /**
+   * Compute the share of the prior that lies farther than `radius` from 0: exp(-r² / 2) in two dimensions. Up to a
+   * factor this is also the prior's density at that radius.
+   * @param {number} radius
+   * @returns {number} in [0, 1]
+   */
+  const priorBeyond = (radius) => Math.exp((-radius * radius) / 2);
 
-  function distanceToSegment(x, y, [x0, y0], [x1, y1]) {
-    const [dx, dy] = [x1 - x0, y1 - y0];
-    const length2 = dx * dx + dy * dy;
-    const t = length2 === 0 ? 0 : Math.min(1, Math.max(0, ((x - x0) * dx + (y - y0) * dy) / length2));
-    return Math.hypot(x - x0 - t * dx, y - y0 - t * dy);
-  }
-
-  function centreOfMass(pixels) {
-    let [mass, x, y] = [0, 0, 0];
-    pixels.forEach((grey, i) => {
-      mass += grey;
-      x += grey * (i % SIDE);
-      y += grey * Math.floor(i / SIDE);
-    });
-    return [x / mass, y / mass];
-  }
-
-  globalThis.cvaeModel = {
+  return {
     SIDE,
+    DIGITS,
     unpack,
     parseWeights,
     encode,
@@ -209,6 +217,7 @@
     makeLabel,
     reconstructionLoss,
     klLoss,
-    rasterise,
+    drawPrior,
+    priorBeyond,
   };
 })();

@@ -1,13 +1,13 @@
 """The explorer in the published page: its arithmetic against Keras, what it loads and when, and what the reader moves.
 
 The arithmetic runs in node, or in Chromium where node is missing. The rest needs Chromium, on a bare page with the
-explorer's place below the fold. `_build/reports/explorer.json` holds the parity and the times of the last run.
+explorer's place below the fold, and looks at what a reader sees: the canvases, the controls and their names.
+`_build/reports/explorer.json` holds the differences from Keras and the times of the last run.
 
     pip install -r requirements.txt && apt-get install chromium
-    pytest tests/test_explorer.py                   # CHROMIUM=/path/to/chromium for another browser
+    pytest tests/book/test_explorer.py              # CHROMIUM=/path/to/chromium for another browser
 """
 
-import base64
 import json
 import shutil
 import subprocess
@@ -21,13 +21,11 @@ import pytest
 import yaml
 
 from cvae_lib.data import load_sample, one_hot
-from cvae_lib.export import export, pack_model, pack_rows, read_weights, write_script
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 EXPLORER = ROOT / "_extra/explorer"
 REPORT = ROOT / "_build/reports/explorer.json"
 MODEL = "mnist-2d"
-ON_SIGHT = ["explorer.css", "model.js", "weights.js", "digits.js", "explorer.js"]
 
 PAGE = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>A page</title>
 <meta name="viewport" content="width=device-width"></head><body><main><h1>A page</h1><div style="height: 3000px"></div>
@@ -35,19 +33,22 @@ PAGE = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>A pa
 <script defer src="../explorer/loader.js"></script></main></body></html>"""
 
 # What the explorer does for one case: encode if there is an image, decode, and compute both losses.
-RUN = """(cases) => {
-  const model = cvaeModel.parseWeights(cvaeWeights);
+COMPUTE = """(cases) => {
+  const { parseWeights, makeLabel, encode, decode, sigmoid, reconstructionLoss, klLoss } = cvaeModel;
+  const model = parseWeights(cvaeWeights);
   return cases.map(({ grey, z, label }) => {
-    const x = grey && grey.map((value) => value / 255);
-    const y = cvaeModel.makeLabel(label);
-    const code = x ? cvaeModel.encode(model, x, y) : { zMean: z, zLogVar: [0, 0] };
-    const logits = cvaeModel.decode(model, code.zMean, y);
+    const x = grey?.map((value) => value / 255);
+    const y = makeLabel(label);
+    const { zMean, zLogVar } = x
+      ? encode(model, x, y)
+      : { zMean: Float64Array.from(z), zLogVar: new Float64Array(2) };
+    const logits = decode(model, zMean, y);
     return {
-      z_mean: [...code.zMean],
-      z_log_var: [...code.zLogVar],
-      pixels: [...cvaeModel.sigmoid(logits)],
-      reconstruction_loss: x ? cvaeModel.reconstructionLoss(x, logits) : 0,
-      kl_loss: cvaeModel.klLoss([...code.zMean], [...code.zLogVar]),
+      z_mean: [...zMean],
+      z_log_var: [...zLogVar],
+      pixels: [...sigmoid(logits)],
+      reconstruction_loss: x ? reconstructionLoss(x, logits) : 0,
+      kl_loss: klLoss(zMean, zLogVar),
     };
   });
 }"""
@@ -56,8 +57,33 @@ RUN = """(cases) => {
 def report(**found):
     """Add what was found to the report."""
     REPORT.parent.mkdir(parents=True, exist_ok=True)
-    known = json.loads(REPORT.read_text()) if REPORT.exists() else {}
-    REPORT.write_text(json.dumps({**known, **found}, indent=2) + "\n")
+    known = json.loads(REPORT.read_text(encoding="utf-8")) if REPORT.exists() else {}
+    REPORT.write_text(json.dumps({**known, **found}, indent=2) + "\n", encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def javascript(request, tmp_path_factory):
+    """Run a function, given as text, after some of the explorer's scripts, and return what it returns."""
+
+    def run(scripts, function, argument):
+        sources = [(EXPLORER / name).read_text(encoding="utf-8") for name in scripts]
+        if node := shutil.which("node"):
+            call = f"console.log(JSON.stringify(({function})(JSON.parse(require('fs').readFileSync(0)))))"
+            path = tmp_path_factory.mktemp("node") / "run.js"
+            path.write_text("\n".join([*sources, call]), encoding="utf-8")
+            done = subprocess.run(
+                [node, path], input=json.dumps(argument), capture_output=True, text=True, encoding="utf-8"
+            )
+            assert done.returncode == 0, done.stderr
+            return json.loads(done.stdout)
+        tab = request.getfixturevalue("browser").new_page()
+        for source in sources:
+            tab.add_script_tag(content=source)
+        found = tab.evaluate(function, argument)
+        tab.close()
+        return found
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -104,20 +130,32 @@ def tab(open_page):
     return reveal(open_page())
 
 
+def wait_for_frame(tab):
+    """Wait until what was asked for is drawn."""
+    tab.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
 def read_pixels(tab, part):
     """The pixels on a canvas, 0 to 255, once a frame has been drawn: a list of 784."""
-    return tab.evaluate(
-        """async (part) => {
-          await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
-          const canvas = document.querySelector(`[data-part="${part}"]`);
-          return [...canvas.getContext("2d").getImageData(0, 0, 28, 28).data].filter((_, i) => i % 4 === 0);
-        }""",
-        part,
+    wait_for_frame(tab)
+    return tab.locator(f"[data-part={part}]").evaluate(
+        """(canvas) => {
+          const { data } = canvas.getContext("2d").getImageData(0, 0, 28, 28);
+          return [...data].filter((_, i) => i % 4 === 0);
+        }"""
     )
 
 
-def read_state(tab, part):
-    return tab.evaluate(f"() => {{ const {{ x, ...rest }} = cvaeExplorer.parts.{part}.state; return rest; }}")
+def read_point(tab):
+    """The point as the sliders show it, once a frame has been drawn: [z1, z2]."""
+    wait_for_frame(tab)
+    return [float(tab.get_by_role("slider", name=name).input_value()) for name in ("z1", "z2")]
+
+
+def read_sum(tab):
+    """The sum of the two losses as the second panel shows it, once a frame has been drawn: nats."""
+    wait_for_frame(tab)
+    return float(tab.locator("[data-part=sum]").inner_text().removesuffix(" nats"))
 
 
 # The arithmetic
@@ -139,7 +177,8 @@ def cases():
 def by_keras(cases):
     from keras import ops
 
-    from cvae_lib.model import decode, kl_loss, reconstruction_loss
+    from cvae_lib.evaluate import decode
+    from cvae_lib.model import kl_loss, reconstruction_loss
     from cvae_lib.pretrained import load_pretrained
 
     x, z, label = cases
@@ -156,23 +195,11 @@ def by_keras(cases):
 
 
 @pytest.fixture(scope="module")
-def by_javascript(cases, request):
+def by_javascript(cases, javascript):
     x, z, label = cases
-    grey = [{"grey": row} for row in np.rint(x * 255).astype(int).tolist()]
-    cases = [{**one, "label": int(y)} for one, y in zip(grey + [{"z": row} for row in z.tolist()], label, strict=True)]
-    scripts = [EXPLORER / "model.js", EXPLORER / "weights.js"]
-    if node := shutil.which("node"):
-        code = f"{''.join(f'require({json.dumps(str(path))});' for path in scripts)}"
-        code += f"console.log(JSON.stringify(({RUN})(JSON.parse(require('fs').readFileSync(0)))))"
-        done = subprocess.run([node, "-e", code], input=json.dumps(cases), capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        found = json.loads(done.stdout)
-    else:
-        tab = request.getfixturevalue("browser").new_page()
-        for path in scripts:
-            tab.add_script_tag(path=path)
-        found = tab.evaluate(RUN, cases)
-        tab.close()
+    inputs = [{"grey": row} for row in np.rint(x * 255).astype(int).tolist()] + [{"z": row} for row in z.tolist()]
+    inputs = [{**one, "label": int(y)} for one, y in zip(inputs, label, strict=True)]
+    found = javascript(["model.js", "weights.js"], COMPUTE, inputs)
     return {key: np.array([one[key] for one in found]) for key in found[0]}
 
 
@@ -187,8 +214,8 @@ def test_arithmetic_agrees_with_keras(by_keras, by_javascript):
 
 
 def test_the_picture_on_the_page_is_the_decoders(tab):
-    """Part 1 at a known point shows what Keras decodes there: rows and columns in place, z1 and z2 not swapped."""
-    from cvae_lib.model import decode
+    """The first panel at a known point shows what Keras decodes there: rows and columns in place, z1 before z2."""
+    from cvae_lib.evaluate import decode
     from cvae_lib.pretrained import load_pretrained
 
     tab.get_by_role("slider", name="z1").fill("-1.5")
@@ -198,58 +225,40 @@ def test_the_picture_on_the_page_is_the_decoders(tab):
     np.testing.assert_allclose(np.array(read_pixels(tab, "picture")) / 255, expected, atol=0.02)
 
 
-def test_strokes_become_a_picture_like_those_of_mnist(tab):
+def test_draws_from_the_prior_are_normal(javascript):
+    """Zero mean, unit covariance, and beyond a radius the share that the first panel states."""
+    function = """(radii) => ({
+      draws: Array.from({ length: 20000 }, () => cvaeModel.drawPrior()),
+      shares: radii.map(cvaeModel.priorBeyond),
+    })"""
+    radii = [0.5, 1, 2, 3]
+    found = javascript(["model.js"], function, radii)
+    z = np.array(found["draws"])
+    np.testing.assert_allclose(z.mean(axis=0), 0, atol=0.05)
+    np.testing.assert_allclose(np.cov(z.T), np.eye(2), atol=0.08)
+    beyond = [(np.hypot(*z.T) > radius).mean() for radius in radii]
+    np.testing.assert_allclose(found["shares"], beyond, atol=0.02)
+
+
+def test_strokes_become_a_picture_like_those_of_mnist(javascript):
     """A drawing anywhere, of any size: the longer side fills 20 pixels, the centre of mass is at pixel 14."""
     strokes = [[[3, 2], [9, 2], [5, 11]], [[4, 6], [8, 6]]]
     larger = [[[1.7 * x + 4, 1.7 * y + 4] for x, y in stroke] for stroke in strokes]
-    pictures = [
-        np.array(tab.evaluate("(strokes) => [...cvaeModel.rasterise(strokes)]", drawing)).reshape(28, 28)
-        for drawing in (strokes, larger)
-    ]
+    function = "(drawings) => drawings.map((strokes) => [...cvaeStrokes.rasterise(strokes)])"
+    *pictures, dot, nothing = javascript(["model.js", "strokes.js"], function, [strokes, larger, [[[2, 3]]], []])
     np.testing.assert_allclose(*pictures, atol=1e-5)
-    grey, at = pictures[0], np.arange(28)
+    grey, at = np.reshape(pictures[0], (28, 28)), np.arange(28)
     assert grey.min() == 0 and grey.max() == 1 and len(np.unique(grey)) > 20
-    rows = np.flatnonzero(grey.any(axis=1))
-    assert 19 <= np.ptp(rows) + 1 <= 20
+    assert 19 <= height(grey) <= 20
     assert (grey.sum(1) * at).sum() / grey.sum() == pytest.approx(14, abs=0.1)
     assert (grey.sum(0) * at).sum() / grey.sum() == pytest.approx(14, abs=0.1)
+    assert 0 < height(np.reshape(dot, (28, 28))) < 5, "a dot stays a dot"
+    assert not any(nothing)
 
 
-# The exported files
-
-
-def test_weights_are_those_of_the_shipped_model(tmp_path):
-    """The export is reproducible from the shipped weights, and small."""
-    write_script(tmp_path / "weights.js", MODEL, "cvaeWeights", pack_model(MODEL, read_weights(MODEL)))
-    assert (tmp_path / "weights.js").read_bytes() == (EXPLORER / "weights.js").read_bytes(), (
-        f"make the file again: python -m cvae_lib export {MODEL}"
-    )
-    assert (EXPLORER / "weights.js").stat().st_size < 1_800_000
-
-
-def test_digits_are_those_of_mnist(tmp_path, digits):
-    if digits.edition != "full":
-        pytest.skip("the exported digits are MNIST's: this needs the full edition")
-    export(MODEL, tmp_path, digits)
-    assert (tmp_path / "digits.js").read_bytes() == (EXPLORER / "digits.js").read_bytes()
-
-
-def test_export_refuses_other_digits(tmp_path, capsys):
-    from cvae_lib.__main__ import main
-
-    assert main(["export", MODEL, "--data", "sample", "--out", str(tmp_path)]) == 1
-    assert "expected MNIST" in capsys.readouterr().err and not any(tmp_path.iterdir())
-
-
-def test_rows_are_packed_in_two_characters_a_weight():
-    kernel = np.array([[1.0, -0.5], [0.0, 0.0], [-3.0, 0.001]], "float32")
-    packed = pack_rows(kernel)
-    scale = np.frombuffer(base64.b64decode(packed["scale"]["data"]), "<f4")
-    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-    sixes = [alphabet.index(character) for character in packed["data"]]
-    whole = np.array([64 * high + low - 2047 for high, low in zip(sixes[::2], sixes[1::2])]).reshape(3, 2)
-    assert np.abs(whole).max() == 2047
-    np.testing.assert_allclose(whole * scale[:, None], kernel, atol=3 / 2047 / 2)
+def height(grey):
+    """The height in rows of what is not black in a picture (28, 28)."""
+    return np.ptp(np.flatnonzero(grey.any(axis=1))) + 1
 
 
 # What is loaded, and when
@@ -257,9 +266,9 @@ def test_rows_are_packed_in_two_characters_a_weight():
 
 def test_the_book_has_the_explorer():
     """One chapter has the explorer's place and the loader; the build copies the files beside the chapters' folder."""
-    config = yaml.safe_load((ROOT / "_config.yml").read_text())
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     assert "_extra" in config["sphinx"]["config"].get("html_extra_path", []), "_config.yml must copy _extra"
-    texts = [path.read_text() for path in (ROOT / "chapters").glob("*.md")]
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "chapters").glob("*.md")]
     places = [text for text in texts if ":::{div} cvae-explorer" in text]
     assert len(places) == 1 and places[0].count("../explorer/loader.js") == 1
     # Jupyter Book adds every script below _static to every page.
@@ -268,6 +277,7 @@ def test_the_book_has_the_explorer():
 
 def test_the_weights_are_loaded_on_sight_and_not_before(open_page, site):
     """At the top of the page only the loader is there; in view, the rest comes, each file once; from disk and http."""
+    on_sight = sorted(path.name for path in EXPLORER.iterdir() if path.name != "loader.js")
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SilentHandler, directory=site))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
@@ -278,7 +288,7 @@ def test_the_weights_are_loaded_on_sight_and_not_before(open_page, site):
             tab.asked.clear()
             tab.errors.clear()
             reveal(tab)
-            assert sorted(tab.asked) == sorted(ON_SIGHT)
+            assert sorted(tab.asked) == on_sight
             assert tab.get_by_role("img", name="The decoded digit").is_visible()
     finally:
         server.shutdown()
@@ -287,6 +297,14 @@ def test_the_weights_are_loaded_on_sight_and_not_before(open_page, site):
 class SilentHandler(SimpleHTTPRequestHandler):
     def log_message(self, *arguments):
         pass
+
+
+def test_the_page_gets_no_property_but_the_data(open_page):
+    """No handle leads from the page to the explorer's state: a test sees what a reader sees."""
+    tab = open_page()
+    before = tab.evaluate("Object.getOwnPropertyNames(window)")
+    after = reveal(tab).evaluate("Object.getOwnPropertyNames(window)")
+    assert set(after) - set(before) == {"cvaeWeights", "cvaeDigits"}
 
 
 def test_a_still_stands_in_its_place(open_page, site, tmp_path):
@@ -315,19 +333,18 @@ def test_dragging_moves_the_point_and_the_picture(tab):
     plane = tab.get_by_role("application")
     plane.scroll_into_view_if_needed()
     ground = plane.locator(".cvae-ground").bounding_box()
-    at = lambda z1, z2: (  # noqa: E731
-        ground["x"] + ground["width"] * (z2 + 4) / 8,
-        ground["y"] + ground["height"] * (z1 + 4) / 8,
-    )
+
+    def at(z1, z2):
+        return ground["x"] + ground["width"] * (z2 + 4) / 8, ground["y"] + ground["height"] * (z1 + 4) / 8
+
     before = read_pixels(tab, "picture")
     tab.mouse.move(*at(0, 0))
     tab.mouse.down()
     tab.mouse.move(*at(1, -2), steps=5)
     seen = read_pixels(tab, "picture")
     tab.mouse.up()
-    assert read_state(tab, "point")["z"] == pytest.approx([1, -2], abs=0.08)
+    assert read_point(tab) == pytest.approx([1, -2], abs=0.08)
     assert seen != before
-    assert float(tab.get_by_role("slider", name="z1").input_value()) == pytest.approx(1, abs=0.08)
     tab.mouse.move(*at(3, 3))
     assert read_pixels(tab, "picture") == seen, "a pointer that is not down moves nothing"
 
@@ -339,8 +356,7 @@ def test_a_finger_moves_the_point_and_does_not_scroll(open_page):
     assert plane.evaluate("(node) => getComputedStyle(node).touchAction") == "none"
     box = plane.bounding_box()
     tab.touchscreen.tap(box["x"] + 0.75 * box["width"], box["y"] + 0.25 * box["height"])
-    read_pixels(tab, "picture")
-    z1, z2 = read_state(tab, "point")["z"]
+    z1, z2 = read_point(tab)
     assert z1 < -1 and z2 > 1
     assert tab.evaluate("document.documentElement.scrollWidth") <= 375, "a phone scrolls sideways"
 
@@ -354,7 +370,7 @@ def test_arrow_keys_move_the_point(tab):
     }.items():  # fmt: skip
         tab.keyboard.press(key)
         z += move
-        assert read_state(tab, "point")["z"] == pytest.approx(z)
+        assert read_point(tab) == pytest.approx(z)
         pictures.append(read_pixels(tab, "picture"))
         assert pictures[-1] != pictures[-2]
     tab.keyboard.press("Home")
@@ -370,6 +386,28 @@ def test_sliders_change_the_picture_from_the_keyboard(tab, name, key):
         tab.keyboard.press(key)
     assert float(slider.input_value()) != start
     assert read_pixels(tab, "picture") != before
+
+
+def test_the_buttons_draw_from_the_prior_and_go_back(tab):
+    points = set()
+    for _ in range(4):
+        tab.get_by_role("button", name="Draw z from the prior").click()
+        points.add(tuple(read_point(tab)))
+    assert len(points) > 2, "in the steps of the sliders two draws may agree, but hardly more"
+    tab.get_by_role("button", name="Go to 0").click()
+    assert read_point(tab) == [0, 0]
+
+
+def test_the_page_says_how_far_out_the_point_is(tab):
+    note = tab.locator("[data-part=radius]")
+    tab.get_by_role("slider", name="z1").fill("1")
+    wait_for_frame(tab)
+    assert note.inner_text() == "Radius 1.00: 61 % of the prior lies farther out."
+    assert tab.get_by_role("img", name="The decoded digit: label 3, z1 1.00, z2 0.00").is_visible()
+    tab.get_by_role("slider", name="z1").fill("-3.5")
+    wait_for_frame(tab)
+    assert "0.22 %" in note.inner_text() and "extrapolates" in note.inner_text()
+    assert tab.get_by_role("img", name="The decoded digit: label 3, z1 −3.50, z2 0.00").is_visible()
 
 
 def test_a_full_share_is_the_other_digit(tab):
@@ -393,24 +431,21 @@ def test_drawing_is_encoded_while_the_pen_moves(tab):
     during = read_pixels(tab, "input"), tab.locator("[data-part=kl]").inner_text()
     tab.mouse.up()
     assert during[0] != before[0] and during[1] != before[1]
-    grey = np.array(during[0]).reshape(28, 28)
-    assert 19 <= np.ptp(np.flatnonzero(grey.any(axis=1))) + 1 <= 20
+    assert 19 <= height(np.reshape(during[0], (28, 28))) <= 20
     assert tab.locator("[name=cvae-test]:checked").count() == 0
     tab.get_by_role("button", name="Clear the pad").click()
     assert not any(read_pixels(tab, "input")) and tab.locator("[data-part=kl]").inner_text() == "–"
 
 
-def test_a_test_digit_brings_its_label_and_another_label_costs_more(tab):
+def test_a_test_digit_brings_its_label_and_another_label_has_a_higher_loss(tab):
     tab.get_by_role("radio", name="0, number 1").check()
-    labels = tab.get_by_role("group", name="Label the model is told")
+    labels = tab.get_by_role("group", name="Label given to the model")
     assert labels.get_by_role("radio", name="0", exact=True).is_checked()
-    read_pixels(tab, "output")
-    loss = lambda: float(tab.locator("[data-part=sum]").inner_text().split()[0])  # noqa: E731
-    own = loss()
+    own = read_sum(tab)
     assert read_pixels(tab, "ten-0") == read_pixels(tab, "output")
     labels.get_by_role("radio", name="1", exact=True).check()
     assert read_pixels(tab, "ten-1") == read_pixels(tab, "output")
-    assert loss() > own + 20
+    assert read_sum(tab) > own + 20
 
 
 def test_a_screen_reader_hears_of_the_losses_once_they_rest(tab):
@@ -439,33 +474,46 @@ def test_every_control_has_a_name_and_shows_its_focus(tab):
 def test_times_are_reported(tab):
     """Targets: a decode with its drawing 8 ms at the 95th percentile, the encoder and ten decodes 25 ms.
 
-    Only limits that a slow machine meets are asserted. A canvas is drawn when its pixels are read, so each is read.
+    Only limits that a slow machine meets are asserted.
     """
     times = tab.evaluate(
-        """() => {
-          const { point, picture } = cvaeExplorer.parts;
-          const canvases = (parts) => parts.map((part) => document.querySelector(`[data-part="${part}"]`));
-          function measure(change, render, shown) {
-            return Array.from({ length: 300 }, (_, i) => {
-              change(i);
-              const start = performance.now();
-              render();
-              shown.forEach((canvas) => canvas.getContext("2d").getImageData(0, 0, 1, 1));
-              return performance.now() - start;
-            }).sort((a, b) => a - b);
+        """async () => {
+          const find = (part) => document.querySelector(`[data-part="${part}"]`);
+
+          // From the start of the frame in which the page draws a change until the pixels can be read. Callbacks of a
+          // frame run in the order in which they were asked for, so the page's own comes between these two.
+          const timeFrame = (change, parts) =>
+            new Promise((done) => {
+              let start;
+              requestAnimationFrame(() => (start = performance.now()));
+              change();
+              requestAnimationFrame(() => {
+                parts.forEach((part) => find(part).getContext("2d").getImageData(0, 0, 1, 1));
+                done(performance.now() - start);
+              });
+            });
+
+          async function measure(change, parts) {
+            const times = [];
+            for (let i = 0; i < 60; i++) times.push(await timeFrame(() => change(i), parts));
+            return times.sort((a, b) => a - b);
           }
-          const ten = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map((digit) => `ten-${digit}`);
-          const turn = (i) => (point.state.z = [2 * Math.cos(i / 20), 2 * Math.sin(i / 20)]);
-          const shift = (i) => (picture.state.label = i % 10);
+
+          function turn(i) {
+            find("z1").value = 2 * Math.cos(i / 6);
+            find("z1").dispatchEvent(new Event("input"));
+          }
+          const labels = document.querySelectorAll("[name=cvae-label]");
+          const ten = Array.from(labels, (label) => `ten-${label.value}`);
           return {
-            decode: measure(turn, point.render, canvases(["picture"])),
-            encode_and_ten: measure(shift, picture.render, canvases(["input", "output", ...ten])),
+            decode: await measure(turn, ["picture"]),
+            encode_and_ten: await measure((i) => labels[i % 10].click(), ["input", "output", ...ten]),
           };
         }"""
     )
     found = {
-        name: {"median_ms": round(one[150], 2), "p95_ms": round(one[285], 2), "max_ms": round(one[-1], 2)}
+        name: {"median_ms": round(one[30], 2), "p95_ms": round(one[57], 2), "max_ms": round(one[-1], 2)}
         for name, one in times.items()
     }
     report(times=found, browser=tab.context.browser.version)
-    assert found["decode"]["median_ms"] < 80 and found["encode_and_ten"]["median_ms"] < 250
+    assert 0 < found["decode"]["median_ms"] < 80 and 0 < found["encode_and_ten"]["median_ms"] < 250

@@ -1,0 +1,183 @@
+// @ts-check
+/*
+ * The elements that both panels are made of, and how to write to them.
+ */
+"use strict";
+
+const cvaeElements = (() => {
+  const { SIDE, DIGITS } = cvaeModel;
+
+  const QUIET = 800; // ms without a change before a screen reader is told
+
+  /* ---- HTML ---- */
+
+  /**
+   * A canvas for one picture of 28 by 28 pixels.
+   * @param {string} part - its name in data-part
+   * @param {string} text - what a screen reader says of it
+   */
+  const picture = (part, text) =>
+    `<canvas data-part="${part}" width="${SIDE}" height="${SIDE}" role="img" aria-label="${text}"></canvas>`;
+
+  /**
+   * Ten radio buttons, one for each digit.
+   * @param {string} name - of the group
+   * @param {string} legend
+   * @param {number} chosen - the digit that is chosen at the start
+   */
+  const digitChoice = (name, legend, chosen) => `
+    <fieldset class="cvae-digits">
+      <legend>${legend}</legend>
+      ${DIGITS.map(
+        (digit) => `<label><input type="radio" name="${name}" value="${digit}"
+          ${digit === chosen ? "checked" : ""}><span>${digit}</span></label>`,
+      ).join("")}
+    </fieldset>`;
+
+  /**
+   * A slider with its label and its value. A screen reader reads the value from the slider itself.
+   * @param {string} part - its name in data-part; the label's is `part`-label and the value's is `part`-value
+   * @param {string} label
+   * @param {{min: number, max: number, step: number}} range
+   */
+  const slider = (part, label, { min, max, step }) => `
+    <div class="cvae-slider">
+      <label for="cvae-${part}" data-part="${part}-label">${label}</label>
+      <input id="cvae-${part}" data-part="${part}" type="range" min="${min}" max="${max}" step="${step}" value="0">
+      <span data-part="${part}-value" aria-hidden="true"></span>
+    </div>`;
+
+  /**
+   * Append a panel.
+   * @param {Element} place
+   * @param {string} html - of one <section>
+   * @returns {Element} the section
+   */
+  function addPanel(place, html) {
+    place.insertAdjacentHTML("beforeend", html);
+    return /** @type {Element} */ (place.lastElementChild);
+  }
+
+  /**
+   * Find the elements of a panel that carry data-part.
+   * @template {Record<string, new () => Element>} Kinds
+   * @param {Element} root
+   * @param {Kinds} kinds - from the name of each part to its class, such as HTMLInputElement
+   * @returns {{[Name in keyof Kinds]: InstanceType<Kinds[Name]>}} from the name of each part to the element
+   */
+  function findParts(root, kinds) {
+    const found = Object.entries(kinds).map(([name, Kind]) => {
+      const part = root.querySelector(`[data-part="${name}"]`);
+      if (!(part instanceof Kind)) throw new TypeError(`data-part="${name}": found ${part}, expected ${Kind.name}`);
+      return [name, part];
+    });
+    return Object.fromEntries(found);
+  }
+
+  /**
+   * Find the radio buttons of a group.
+   * @param {Element} root
+   * @param {string} name
+   * @returns {NodeListOf<HTMLInputElement>}
+   */
+  const findRadios = (root, name) => root.querySelectorAll(`input[name="${name}"]`);
+
+  /* ---- Showing ---- */
+
+  /**
+   * Write a number with a true minus sign, and without one if it rounds to zero.
+   * @param {number} value
+   * @param {number} places - digits after the point
+   */
+  function show(value, places = 2) {
+    const text = value.toFixed(places);
+    return /^-0\.?0*$/.test(text) ? text.slice(1) : text.replace("-", "−");
+  }
+
+  /**
+   * Get the context to draw on a canvas with.
+   * @param {HTMLCanvasElement} canvas
+   */
+  function penOf(canvas) {
+    const pen = canvas.getContext("2d");
+    if (!pen) throw new Error("this browser gives no 2d context to draw on a canvas with");
+    return pen;
+  }
+
+  /**
+   * Paint a picture.
+   * @param {HTMLCanvasElement} canvas - 28 by 28 pixels
+   * @param {ArrayLike<number>} pixels - 784 pixels in [0, 1], 0 is black
+   */
+  function paint(canvas, pixels) {
+    const image = new ImageData(SIDE, SIDE);
+    for (let i = 0; i < pixels.length; i++) {
+      image.data.fill(Math.round(255 * pixels[i]), 4 * i, 4 * i + 3);
+      image.data[4 * i + 3] = 255;
+    }
+    penOf(canvas).putImageData(image, 0, 0);
+  }
+
+  /**
+   * Wrap `render` so that many calls before the next frame render once.
+   * @param {() => void} render
+   */
+  function oncePerFrame(render) {
+    let isAsked = false;
+    return () => {
+      if (isAsked) return;
+      isAsked = true;
+      requestAnimationFrame(() => {
+        isAsked = false;
+        render();
+      });
+    };
+  }
+
+  /**
+   * Make a function that tells a screen reader the last of many messages, once they have stopped for a while.
+   * @param {Element} region - with role="status"
+   * @returns {(text: string) => void}
+   */
+  function makeAnnounce(region) {
+    /** @type {number | undefined} */
+    let timer;
+    return (text) => {
+      clearTimeout(timer);
+      timer = setTimeout(() => (region.textContent = text), QUIET);
+    };
+  }
+
+  /* ---- The pointer ---- */
+
+  /**
+   * Follow the first finger, the pen, or the left button of the mouse while it is down on `element`.
+   * @param {HTMLElement} element
+   * @param {(event: PointerEvent, isFirst: boolean) => void} follow - called where it goes down and wherever it moves
+   */
+  function followPointer(element, follow) {
+    element.addEventListener("pointerdown", (event) => {
+      if (!event.isPrimary || event.button !== 0) return;
+      element.setPointerCapture(event.pointerId);
+      follow(event, true);
+    });
+    element.addEventListener("pointermove", (event) => {
+      if (element.hasPointerCapture(event.pointerId)) follow(event, false);
+    });
+  }
+
+  return {
+    picture,
+    digitChoice,
+    slider,
+    addPanel,
+    findParts,
+    findRadios,
+    show,
+    penOf,
+    paint,
+    oncePerFrame,
+    makeAnnounce,
+    followPointer,
+  };
+})();
