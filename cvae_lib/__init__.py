@@ -1,11 +1,28 @@
-"""The helpers that the chapters of the book share.
+"""The library of the book. Imports run one way: `data` uses nothing of it, `tools` uses all, and nothing uses `tools`.
 
-`data` loads the digits, `model` holds the network and its two losses, `variants` the same with another objective,
-`training` the recipes, `sweeps` tables of them, `pretrained` the weights that ship, `judge` a network that reads what
-is drawn, `likelihood` and `metrics` what the chapters measure, `plots` and `widgets` what they show. Importing this
-package, or `data`, `likelihood`, `metrics` and `plots`, loads no TensorFlow.
+The core, which the chapters teach:
+
+model         the conditional VAE: two networks, two losses, one class (chapter 2 writes it line by line)
+objectives    the same networks trained with another objective: beta, warm-up, continuous Bernoulli, dropout
+evaluate      encode, decode, the ELBO by draws, scores under every label, a continuous model read as a Bernoulli
+likelihood    log p(x | y) by a sum over the latent plane, the true posterior, the importance-weighted bound
+metrics       cross-entropy, the KL of a Gaussian, active units, the shape of a digit
+pictures      from vectors of pixels to pictures, sheets and PNG files
+plots         arrays in, figures out
+widgets       sliders for Jupyter
+animation     images in, an animated picture out
+pretrained    the models that ship: weights, histories, manifest
+
+The machinery, in three sub-packages:
+
+data          Dataset and its condition; readers that refuse what is malformed; MNIST in its two editions
+training      Recipe, and train(recipe, data, out), which can be interrupted
+tools         the command line, tables of many runs, the digit classifier, the export for the page
+
+Importing this package, `data`, `likelihood`, `metrics`, `plots`, `widgets`, `animation`, `pretrained` or
+`training.recipes` loads no TensorFlow.
 """
 
 
 class BookError(Exception):
-    """What has a remedy: the message says what was found, what was expected and what to do."""
+    """The base class of errors that the user can fix: the message says what was found, expected, and what to do."""

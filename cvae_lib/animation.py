@@ -1,13 +1,18 @@
-"""Pictures in, one animated picture out, for a page with no kernel behind it."""
+"""Films: a series of images as one animated picture, which plays on a page without a kernel."""
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image
 
-SIDE = 28
-ZOOM = 8
+from cvae_lib.data.mnist import IMAGE_SHAPE
+from cvae_lib.pictures import as_pictures, enlarge, fit_zoom
+
+SIDE = 224  # pixels of the longer side of a frame, at most
 LEVELS = 32
+GREYS = np.linspace(0, 255, LEVELS).round().astype("uint8")
 GAP, BAR = 4, 6
 
 PLAY_BUTTON = """\
@@ -51,23 +56,27 @@ PLAY_BUTTON = """\
 """
 
 
-def animate_digits(images, milliseconds):
-    """Make an animated PNG of images (n, 784) in [0, 1], one frame each, that plays over and over; return its bytes.
+def animate_digits(
+    images: ArrayLike, milliseconds: int | Sequence[int] | np.ndarray, image_shape: tuple[int, ...] = IMAGE_SHAPE
+) -> bytes:
+    """Make an animated PNG of images with values in [0, 1], one frame each, that repeats for ever; return its bytes.
 
-    milliseconds: how long a frame stays, one number for all or one a frame. Each pixel is 8 by 8, in 32 greys. The
-    bar below grows from nothing under the first frame to the whole width under the last. A viewer that knows no
-    animated PNG shows the first frame. The same images give the same bytes with the same Pillow. Source: chapter 7.
+    images: (n, n_x), grey or colour as image_shape says. milliseconds: how long a frame stays, one number for all
+    frames or one for each. A pixel becomes a square (8 by 8 for MNIST) in one of 32 greys, or of 32 levels for each
+    colour. The bar below grows from nothing under the first frame to the whole width under the last. A viewer that
+    cannot play animated PNGs shows the first frame. The same images give the same bytes with the same version of
+    Pillow. Source: chapter 7.
     """
-    images = np.asarray(images, "float64").reshape(-1, SIDE, SIDE)
-    greys = np.repeat(np.linspace(0, 255, LEVELS).round().astype("uint8"), 3).tobytes()
+    pictures = as_pictures(np.asarray(images, "float64"), image_shape).reshape(-1, *image_shape)
+    zoom = fit_zoom(image_shape, SIDE)
+    height, width = image_shape[0] * zoom, image_shape[1] * zoom
     frames = []
-    for i, image in enumerate(images):
-        frame = np.zeros((SIDE * ZOOM + GAP + BAR + GAP, SIDE * ZOOM), "uint8")
-        frame[: SIDE * ZOOM] = np.kron((image * (LEVELS - 1)).round(), np.ones((ZOOM, ZOOM)))
+    for i, picture in enumerate(pictures):
+        frame = np.zeros((height + GAP + BAR + GAP, width, *image_shape[2:]), "uint8")
+        frame[:height] = enlarge((picture * (LEVELS - 1)).round(), zoom)
         frame[-GAP - BAR : -GAP] = LEVELS // 4
-        frame[-GAP - BAR : -GAP, : round(i / max(len(images) - 1, 1) * SIDE * ZOOM)] = LEVELS - 1
-        frames.append(Image.frombytes("P", frame.shape[::-1], frame.tobytes()))
-        frames[-1].putpalette(greys)
+        frame[-GAP - BAR : -GAP, : round(i / max(len(pictures) - 1, 1) * width)] = LEVELS - 1
+        frames.append(make_frame(frame))
     file = io.BytesIO()
     durations = np.broadcast_to(milliseconds, len(frames)).tolist()
     frames[0].save(
@@ -76,11 +85,20 @@ def animate_digits(images, milliseconds):
     return file.getvalue()
 
 
-def play_button(name):
+def make_frame(levels: np.ndarray) -> Image.Image:
+    """Turn levels 0 to 31, (height, width) or (height, width, 3), into an image: grey with a palette, or colour."""
+    if levels.ndim == 3:
+        return Image.fromarray(GREYS[levels])
+    frame = Image.frombytes("P", levels.shape[::-1], levels.tobytes())
+    frame.putpalette(np.repeat(GREYS, 3).tobytes())
+    return frame
+
+
+def play_button(name: str) -> str:
     """Write the HTML of a button that plays and pauses the film in the figure of this name on the built page.
 
-    Paused, a still copy of the first frame stands in the film's place; so it does at the start for a reader whose
-    system asks for less motion. Without scripts there is no button. Where there is no such figure, as in Jupyter,
-    nothing happens. Source: chapter 7.
+    While the film is paused, a still copy of its first frame takes its place. Readers whose system asks for less
+    motion see the still copy first. Without scripts there is no button, and where there is no such figure, as in
+    Jupyter, nothing happens. Source: chapter 7.
     """
     return PLAY_BUTTON.replace("NAME", name)

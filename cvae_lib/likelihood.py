@@ -1,25 +1,31 @@
 """log p(x | y) by a sum over a grid of z, the true posterior, and the bounds that larger latent spaces need.
 
-Chapter 8 derives it all. The sum takes two latents: it is exact to a few ten-thousandths of a nat because a plane can
-be filled with points. NumPy alone; a model is anything with a `decoder` that takes [z, label] and gives logits.
+Chapter 8 derives all of it. The sum needs two latents: it is exact to a few ten-thousandths of a nat because a plane
+can be filled with points. NumPy alone; a model is anything with a `decoder` that takes [z, label] and gives logits.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-
-from cvae_lib.data import N_CLASSES, one_hot
 
 BLOCK = 10_000  # points of the grid, or samples, decoded at a time
 BATCH = 1_000  # images scored at a time
 
 
+class HasDecoder(Protocol):
+    """A model, as far as its likelihood goes: decoder([z, label]) gives the logits of the pixels, (n, n_x)."""
+
+    @property
+    def decoder(self) -> Callable[[Any], Any]: ...
+
+
 class Grid(NamedTuple):
     """Equal square cells over the latent plane, made by `make_grid`.
 
-    axis: their centres along one latent, (n,). z: all centres, float32, (n * n, 2), row by row from the top left of
-    a 2017 grid: z1 changes slowest. log_prior: the logarithm of the prior mass of each cell, log p(z) + log area,
-    (n * n,).
+    axis: their centres along one latent, (n,). z: all centres, float32, (n * n, 2), row by row from the top left, as in
+    the grids of the 2017 notebook: z1 changes slowest. log_prior: the logarithm of the prior mass of each cell,
+    log p(z) + log area, (n * n,).
     """
 
     axis: np.ndarray
@@ -27,7 +33,7 @@ class Grid(NamedTuple):
     log_prior: np.ndarray
 
 
-def make_grid(limit=6.0, n=240):
+def make_grid(limit: float = 6.0, n: int = 240) -> Grid:
     """Cut the square from -limit to limit into n * n cells; return a Grid. Source: chapter 8."""
     side = 2 * limit / n
     axis = (np.arange(n) + 0.5) * side - limit
@@ -36,18 +42,36 @@ def make_grid(limit=6.0, n=240):
     return Grid(axis, z.astype("float32"), log_prior)
 
 
-def decode_logits(model, z, y):
-    """Decode z (m, 2) under one label y in 0..9, or under a label each, (m,): logits, float32, (m, 784)."""
-    label = one_hot(np.broadcast_to(y, len(z)))
-    return np.asarray(model.decoder([np.asarray(z, "float32"), label]))
+def decode_logits(model: HasDecoder, z: Any, label: Any) -> np.ndarray:
+    """Decode z (m, n_z) under one label for all, (n_y,), or under a label each, (m, n_y): logits, (m, n_x)."""
+    label = np.asarray(label, "float32")
+    label = np.broadcast_to(label, (len(z), label.shape[-1]))
+    return to_numpy(model.decoder([np.asarray(z, "float32"), label]))
 
 
-def softplus(a):
+def check_label(label: Any, n: int) -> np.ndarray:
+    """Return the labels of n images as an array. Raises ValueError unless it is (n, n_y)."""
+    label = np.asarray(label)
+    if label.ndim != 2 or len(label) != n:
+        raise ValueError(f"label: found the shape {label.shape}; expected ({n}, n_y), a vector for each image")
+    return label
+
+
+def to_numpy(output: Any) -> np.ndarray:
+    """Turn what a network gives into a NumPy array, of float32 at least.
+
+    Half precision is enough to draw a picture, and too little to add up the losses of its pixels.
+    """
+    array = np.asarray(output)
+    return array.astype(np.result_type(array, "float32"), copy=False)
+
+
+def softplus(a: Any) -> Any:
     """Compute log(1 + exp(a)) for any real a without overflow."""
     return np.maximum(a, 0) + np.log(1 + np.exp(-np.abs(a)))
 
 
-def continuous_normaliser(a):
+def continuous_normaliser(a: Any) -> Any:
     """Compute log((exp(a) - 1) / a), which the continuous Bernoulli has where the Bernoulli has softplus(a).
 
     For any real a, without overflow; near 0, where the formula divides 0 by 0, by its series. Source: chapter 15.
@@ -59,7 +83,18 @@ def continuous_normaliser(a):
     return np.where(near, a / 2 + a**2 / 24 - a**4 / 2880, far)
 
 
-def score(x, logits, normaliser=softplus):
+def mean_pixel(a: Any) -> Any:
+    """Compute the mean of the continuous Bernoulli with the logits a: 1 / (1 - exp(-a)) - 1 / a, by its series near 0.
+
+    It is the derivative of `continuous_normaliser`, as the sigmoid is that of softplus. Source: chapter 15.
+    """
+    near = np.abs(a) < 0.1
+    safe = np.where(near, 1, a)
+    far = -1 / np.expm1(-np.maximum(safe, -80)) - 1 / safe
+    return np.where(near, 0.5 + a / 12 - a**3 / 720, far)
+
+
+def score(x: Any, logits: Any, normaliser: Callable[[Any], Any] = softplus) -> np.ndarray:
     """Compute log p(x | z, y) of every image under every decoded z: nats, summed over the pixels, (n, m).
 
     x is (n, d) in [0, 1] and logits (m, d). Pass the same d columns of both to score some of the pixels only. Pass
@@ -71,7 +106,7 @@ def score(x, logits, normaliser=softplus):
     return x @ logits.T - np.concatenate([normaliser(part).sum(axis=1) for part in parts])
 
 
-def log_sum_exp(values):
+def log_sum_exp(values: np.ndarray) -> np.ndarray:
     """Compute the logarithm of the sum of exp(values) over the last axis, scaled so that nothing under- or overflows.
 
     A row of -inf gives -inf.
@@ -84,58 +119,69 @@ def log_sum_exp(values):
         return np.log(scaled.sum(axis=-1)) + top[..., 0]
 
 
-def log_likelihood(model, x, y, grid, visible=slice(None), normaliser=softplus):
+def log_likelihood(
+    model: HasDecoder,
+    x: Any,
+    label: Any,
+    grid: Grid,
+    visible: Any = slice(None),
+    normaliser: Callable[[Any], Any] = softplus,
+) -> np.ndarray:
     """Compute log p(x | y) by the sum over the grid: nats, one value an image, float64, (n,).
 
-    x is (n, 784) and y (n,), integers; to ask about another label than an image's own, pass that. visible chooses
-    pixels, as a mask (784,), indices or a slice: then only their probability is computed, that of the others being
-    summed out. normaliser is that of `score`. Memory does not grow with the grid. Source: chapter 8.
+    x is (n, n_x) and label (n, n_y); to ask about another label than an image's own, pass that. Images of one label are
+    scored together: as many labels, as many times the grid is decoded. visible chooses pixels, as a mask (n_x,),
+    indices or a slice: then only their probability is computed, and the other pixels are summed out. normaliser is that
+    of `score`. Memory does not grow with the grid. Source: chapter 8.
     """
     found = np.full(len(x), -np.inf)
-    for rows, points, scores in _scores(model, x, y, grid, visible, normaliser):
+    for rows, points, scores in _scores(model, x, label, grid, visible, normaliser):
         part = log_sum_exp(scores + grid.log_prior[points].astype(scores.dtype))
         found[rows] = np.logaddexp(found[rows], part)
     return found
 
 
-def posterior(model, x, y, grid, visible=slice(None)):
-    """Compute p(z | x, y), the mass of every cell of the grid: sums to 1 over the cells, float64, (n, n_points).
+def posterior(model: HasDecoder, x: Any, label: Any, grid: Grid, visible: Any = slice(None)) -> np.ndarray:
+    """Compute p(z | x, y), the mass of every cell of the grid: it sums to 1 over the cells, float64, (n, n_points).
 
     The arguments are those of `log_likelihood`; with `visible`, it is the posterior given those pixels. It holds all
     cells for all images, so pass few images. Source: chapter 8.
     """
     joint = np.empty((len(x), len(grid.z)))
-    for rows, points, scores in _scores(model, x, y, grid, visible):
+    for rows, points, scores in _scores(model, x, label, grid, visible):
         joint[rows, points] = scores + grid.log_prior[points]
     joint -= log_sum_exp(joint)[:, None]
     return np.exp(joint, out=joint)
 
 
-def elbo(model, x, y, z_mean, z_log_var, grid):
+def elbo(model: HasDecoder, x: Any, label: Any, z_mean: Any, z_log_var: Any, grid: Grid) -> np.ndarray:
     """Compute the ELBO without sampling: nats, one value an image, float64, (n,).
 
     The mean of log p(x | z, y) under q = N(z_mean, exp(z_log_var)) is a sum over the grid, with q scaled to sum to 1
-    there, so the grid must reach beyond q and be finer than it; the KL is the closed form. z_mean and z_log_var are
-    (n, 2). Equation (2) of chapter 2. Source: chapter 8.
+    there, so the grid must reach beyond q and be finer than q is wide; the KL is the closed form. z_mean and z_log_var
+    are (n, 2). Equation (2) of chapter 2. Source: chapter 8.
     """
     mean, log_var = np.asarray(z_mean, "float64"), np.asarray(z_log_var, "float64")
     bells = np.exp(-0.5 * (grid.axis - mean[..., None]) ** 2 / np.exp(log_var)[..., None])
     q1, q2 = np.moveaxis(bells / bells.sum(axis=-1, keepdims=True), 1, 0)
     found = -0.5 * np.sum(np.exp(log_var) + mean**2 - 1 - log_var, axis=1)
     n = len(grid.axis)
-    for rows, points, scores in _scores(model, x, y, grid):
+    for rows, points, scores in _scores(model, x, label, grid):
         lines = slice(points.start // n, points.stop // n)
         along_z2 = np.matmul(scores.reshape(len(rows), -1, n), q2[rows, :, None].astype(scores.dtype))[..., 0]
         found[rows] += np.sum(along_z2 * q1[rows, lines], axis=1)
     return found
 
 
-def log_weights(model, x, y, z_mean, z_log_var, n_samples, rng):
+def log_weights(
+    model: HasDecoder, x: Any, label: Any, z_mean: Any, z_log_var: Any, n_samples: int, rng: np.random.Generator
+) -> np.ndarray:
     """Draw n_samples of z an image from q = N(z_mean, exp(z_log_var)); return their log importance weights.
 
-    For any number of latents. A weight is p(x | z, y) p(z) / q(z | x, y), its logarithm in nats: (n, n_samples),
-    float64. rng is a NumPy generator. Source: chapter 8; Burda et al. (2016).
+    It works for any number of latents. A weight is p(x | z, y) p(z) / q(z | x, y), its logarithm in nats: (n,
+    n_samples), float64. Source: chapter 8; Burda et al. (2016).
     """
+    label = check_label(label, len(x))
     sigma = np.exp(np.asarray(z_log_var, "float64") / 2)
     found = np.empty((len(x), n_samples))
     for i in range(len(x)):
@@ -144,17 +190,17 @@ def log_weights(model, x, y, z_mean, z_log_var, n_samples, rng):
             epsilon = rng.standard_normal((stop - start, sigma.shape[1]))
             z = z_mean[i] + sigma[i] * epsilon
             log_p_over_q = 0.5 * np.sum(epsilon**2 - z**2, axis=1) + np.log(sigma[i]).sum()
-            found[i, start:stop] = score(x[i : i + 1], decode_logits(model, z, y[i]))[0] + log_p_over_q
+            found[i, start:stop] = score(x[i : i + 1], decode_logits(model, z, label[i]))[0] + log_p_over_q
     return found
 
 
-def importance_bound(log_w, k):
+def importance_bound(log_w: np.ndarray, k: int) -> np.ndarray:
     """Compute the importance-weighted bound with k samples: nats, one value an image, (n,).
 
     log_w is (n, n_samples), from `log_weights`. Each run of k samples gives one bound, the logarithm of their mean
-    weight; the result is the average of these bounds. k = 1 is the ELBO, k = n_samples the tightest; what is left
-    over by a k that does not divide n_samples is not used. Raises ValueError for a k that is not from 1 to
-    n_samples. Source: chapter 8; Burda et al. (2016), equation (8).
+    weight; the result is the average of these bounds. k = 1 gives the ELBO, k = n_samples the tightest bound;
+    where k does not divide n_samples, the samples left over are not used. Raises ValueError for a k that is not from
+    1 to n_samples. Source: chapter 8; Burda et al. (2016), equation (8).
     """
     if not 1 <= k <= log_w.shape[1]:
         raise ValueError(f"k must be from 1 to the {log_w.shape[1]} samples there are, got {k}")
@@ -163,16 +209,24 @@ def importance_bound(log_w, k):
     return np.mean(log_sum_exp(grouped) - np.log(k), axis=1)
 
 
-def _scores(model, x, y, grid, visible=slice(None), normaliser=softplus):
+def _scores(
+    model: HasDecoder,
+    x: Any,
+    label: Any,
+    grid: Grid,
+    visible: Any = slice(None),
+    normaliser: Callable[[Any], Any] = softplus,
+) -> Iterator[tuple[np.ndarray, slice, np.ndarray]]:
     """Yield the images' indices, a slice of whole lines of the grid, and their scores, block by block."""
-    x, y = np.asarray(x), np.asarray(y)
+    x, label = np.asarray(x), check_label(label, len(x))
+    labels, group = np.unique(label, axis=0, return_inverse=True)
     n = len(grid.axis)
     step = max(1, BLOCK // n) * n
-    for k in range(N_CLASSES):
-        of_class = np.flatnonzero(y == k)
-        for start in range(0, len(grid.z) if len(of_class) else 0, step):
+    for k, one in enumerate(labels):
+        of_label = np.flatnonzero(group == k)
+        for start in range(0, len(grid.z), step):
             points = slice(start, min(start + step, len(grid.z)))
-            logits = decode_logits(model, grid.z[points], k)[:, visible]
-            for first in range(0, len(of_class), BATCH):
-                rows = of_class[first : first + BATCH]
+            logits = decode_logits(model, grid.z[points], one)[:, visible]
+            for first in range(0, len(of_label), BATCH):
+                rows = of_label[first : first + BATCH]
                 yield rows, points, score(x[rows][:, visible], logits, normaliser)

@@ -1,18 +1,33 @@
-"""Arrays in, a matplotlib Figure out: the book's one style.
+"""The figures of the book, all in one style: functions that take arrays and return a matplotlib Figure.
 
-Each function returns a closed Figure: as the last line of a cell it is shown once. Pixels are drawn grey, without
-interpolation; classes have ten colours that colour-blind readers can tell apart, and a digit as their marker.
+The functions whose names start with `show` or `plot` return a closed Figure, so a cell that ends with one shows it
+once. The functions that start with `draw` or `set` draw on an axis, as parts of a figure. `styled` turns a function
+of your own into one of the first kind.
+
+Images are flat, (n, n_x), or pictures, (n, *image_shape); their pixels are drawn without interpolation. Classes have
+ten colours that colour-blind readers can tell apart. From the eleventh class on the colours repeat, and only the
+markers tell the classes apart.
 """
 
+import io
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
+from typing import Any, ParamSpec
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure as MatplotlibFigure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Circle
+from numpy.typing import ArrayLike
 
-SIDE = 28
-# Ten colours for ten classes, in digit order: after Tol's "muted", the light ones darkened until they stand out from
-# a white page at 3 : 1, the ratio that WCAG asks of graphics; black for the tenth.
+from cvae_lib.data.mnist import DIGITS, IMAGE_SHAPE
+from cvae_lib.pictures import as_pictures, tile
+
+# Ten colours: after Tol's "muted", the light ones darkened until they stand out from a white page at 3 : 1, the ratio
+# that WCAG asks of graphics; black for the tenth.
 PALETTE = (
     "#332288", "#117733", "#CC6677", "#3E9BC9", "#AA4499",
     "#8A8A2E", "#882255", "#369486", "#B8860B", "#000000",
@@ -35,129 +50,313 @@ STYLE = {
     "image.cmap": "gray",
     "image.interpolation": "none",
 }
+NAMES = tuple(f"digit {digit}" for digit in DIGITS.names)
+PANELS_IN_A_ROW = 5
+
+Parameters = ParamSpec("Parameters")
 
 
-def styled(draw):
-    """Draw in the book's style and close the figure, so that a cell shows it once."""
+class Figure(MatplotlibFigure):
+    """A figure that a notebook shows whatever the backend: matplotlib itself shows figures for some backends only."""
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        self.canvas.print_figure(file, format="png", dpi=self.dpi, bbox_inches="tight")
+        return file.getvalue()
+
+
+class Canvas(FigureCanvasAgg):
+    """A canvas on which the reader's style has no effect: what matplotlib reads as it draws are its own defaults."""
+
+    def print_figure(self, *args: Any, **kwargs: Any) -> Any:
+        with plt.style.context("default"):
+            return super().print_figure(*args, **kwargs)
+
+
+def styled(draw: Callable[Parameters, MatplotlibFigure]) -> Callable[Parameters, MatplotlibFigure]:
+    """Draw in the book's style, whatever style the reader has set, and close the figure, so that a cell shows it once.
+
+    Use it as the decorator of a function that makes a figure with `plt.subplots` and returns it.
+    """
 
     @wraps(draw)
-    def wrapper(*args, **kwargs):
-        with plt.rc_context(STYLE):
+    def wrapper(*args: Parameters.args, **kwargs: Parameters.kwargs) -> MatplotlibFigure:
+        with plt.style.context(["default", STYLE]):
             figure = draw(*args, **kwargs)
         plt.close(figure)
+        figure.__class__ = Figure
+        Canvas(figure)
         return figure
 
     return wrapper
 
 
 @styled
-def show_digits(images, titles=None, columns=10, size=1.0):
-    """Show images (n, 784) in [0, 1] as rows of grey pictures, `columns` a row, with a title above each if given."""
-    images = np.asarray(images).reshape(-1, SIDE, SIDE)
-    columns = min(columns, len(images))
-    rows = -(-len(images) // columns)
-    height = size * (1.3 if titles is not None else 1.05)
+def show_digits(
+    images: ArrayLike,
+    titles: Sequence[Any] | None = None,
+    columns: int = 10,
+    size: float = 1.0,
+    image_shape: tuple[int, ...] = IMAGE_SHAPE,
+) -> MatplotlibFigure:
+    """Show images with values in [0, 1] in rows of `columns`, each `size` inches wide, with titles above if given."""
+    pictures = as_pictures(images, image_shape).reshape(-1, *image_shape)
+    columns = min(columns, len(pictures))
+    rows = -(-len(pictures) // columns)
+    height = size * (image_shape[0] / image_shape[1] + (0.05 if titles is None else 0.3))
     figure, axes = plt.subplots(rows, columns, figsize=(columns * size, rows * height), squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
-    for i, (axis, image) in enumerate(zip(axes.flat, images)):
-        axis.imshow(image, vmin=0, vmax=1)
+    for i, (axis, picture) in enumerate(zip(axes.flat, pictures)):
+        draw_image(axis, picture, image_shape)
         if titles is not None:
             axis.set_title(titles[i], fontsize=9)
     figure.tight_layout(pad=0.3)
     return figure
 
 
+def draw_image(axis: Axes, image: ArrayLike, image_shape: tuple[int, ...] = IMAGE_SHAPE) -> None:
+    """Draw one image with values in [0, 1], grey or colour, on an axis."""
+    axis.imshow(as_pictures(image, image_shape), cmap="gray", vmin=0, vmax=1)
+
+
 @styled
-def show_grid(images, z1, z2, title=None, size=5.0):
-    """Show images (len(z1), len(z2), 784) as one picture: rows follow z1 from the top, columns z2 from the left."""
+def show_grid(
+    images: ArrayLike,
+    z1: Sequence[float],
+    z2: Sequence[float],
+    title: str | None = None,
+    size: float = 5.0,
+    image_shape: tuple[int, ...] = IMAGE_SHAPE,
+) -> MatplotlibFigure:
+    """Show images (len(z1), len(z2), n_x) as one picture: rows follow z1 from the top, columns z2 from the left."""
     figure, axis = plt.subplots(figsize=(size, size))
-    axis.imshow(tile(images), vmin=0, vmax=1)
-    centres = (np.arange(len(z1)) + 0.5) * SIDE - 0.5, (np.arange(len(z2)) + 0.5) * SIDE - 0.5
-    axis.set_yticks(centres[0], [f"{value:.2f}" for value in z1])
-    axis.set_xticks(centres[1], [f"{value:.2f}" for value in z2])
+    draw_grid(axis, images, z1, z2, image_shape)
+    axis.set(title=title)
+    return figure
+
+
+@styled
+def show_grids(
+    grids: Mapping[str, ArrayLike],
+    z1: Sequence[float],
+    z2: Sequence[float],
+    image_shape: tuple[int, ...] = IMAGE_SHAPE,
+) -> MatplotlibFigure:
+    """Show several grids, {title: images}, side by side, each as `show_grid` does; every second value is written."""
+    figure, axes = plt.subplots(1, len(grids), figsize=(len(grids) * 4.2, 4.5), squeeze=False)
+    for axis, (title, images) in zip(axes.flat, grids.items()):
+        draw_grid(axis, images, z1, z2, image_shape, step=2)
+        axis.set_title(title)
+    figure.tight_layout(pad=0.6)
+    return figure
+
+
+def draw_grid(
+    axis: Axes,
+    images: ArrayLike,
+    z1: Sequence[float],
+    z2: Sequence[float],
+    image_shape: tuple[int, ...] = IMAGE_SHAPE,
+    step: int = 1,
+) -> None:
+    """Draw images (len(z1), len(z2), n_x) as one picture; every `step`-th value of z1 and z2 is written beside it."""
+    sheet = tile(images, image_shape)
+    draw_image(axis, sheet, sheet.shape)
+    height, width = image_shape[:2]
+    centres = (np.arange(len(z1)) + 0.5) * height - 0.5, (np.arange(len(z2)) + 0.5) * width - 0.5
+    axis.set_yticks(centres[0][::step], [f"{value:.2f}" for value in z1[::step]])
+    axis.set_xticks(centres[1][::step], [f"{value:.2f}" for value in z2[::step]])
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
-    axis.set(xlabel="$z_2$", ylabel="$z_1$", title=title)
-    return figure
-
-
-def tile(images):
-    """Lay images (rows, columns, 784) side by side: one array (rows * 28, columns * 28), first image top left."""
-    images = np.asarray(images)
-    rows, columns = images.shape[:2]
-    return images.reshape(rows, columns, SIDE, SIDE).swapaxes(1, 2).reshape(rows * SIDE, columns * SIDE)
+    axis.set(xlabel="$z_2$", ylabel="$z_1$")
 
 
 @styled
-def plot_latent(z, y, ellipses=(1, 2, 3), limit=4.2, size=6.0):
-    """Scatter latents z (n, 2), each drawn as its digit y in its class's colour, over circles of N(0, I)."""
-    figure, axis = plt.subplots(figsize=(size + 0.8, size))
-    for digit in range(10):
-        points = z[y == digit]
-        axis.scatter(
-            points[:, 1], points[:, 0], s=16, marker=f"${digit}$", color=PALETTE[digit], linewidths=0.2, alpha=0.7
-        )
-    for radius in ellipses:
-        axis.add_patch(plt.Circle((0, 0), radius, fill=False, color="black", linewidth=1, linestyle=(0, (4, 3))))
-    handles = [
-        Line2D([], [], color=PALETTE[digit], marker=f"${digit}$", linestyle="", markersize=8) for digit in range(10)
-    ]
-    axis.legend(handles, [f"digit {digit}" for digit in range(10)], loc="center left", bbox_to_anchor=(1, 0.5))
-    set_latent_axes(axis, limit)
+def plot_latent(z: ArrayLike, y: ArrayLike, names: Sequence[str] = NAMES, limit: float = 4.2) -> MatplotlibFigure:
+    """Scatter codes z (n, 2) over circles of N(0, I), each in the colour and with the marker of its class y (n,).
+
+    names: one for each class, from class 0 on. Raises ValueError for a class without a name and for other shapes.
+    """
+    figure, axis = plt.subplots(figsize=(6.8, 6.0))
+    draw_codes(axis, z, y, names, limit)
+    handles = list_handles(names)
+    columns = -(-len(names) // 26)
+    axis.legend(handles=handles, loc="center left", bbox_to_anchor=(1, 0.5), ncols=columns)
     return figure
 
 
 @styled
-def plot_latent_by_class(z, y, limit=4.2, size=1.7):
-    """Scatter latents z (n, 2) in ten panels, one a digit, each over the circles of N(0, I) at radius 1 and 2."""
-    figure, axes = plt.subplots(2, 5, figsize=(5 * size, 2 * size + 0.8), sharex=True, sharey=True)
-    for digit, axis in enumerate(axes.flat):
-        points = z[y == digit]
-        axis.plot(points[:, 1], points[:, 0], ".", color=PALETTE[digit], markersize=1.2, alpha=0.5)
-        for radius in (1, 2):
-            axis.add_patch(plt.Circle((0, 0), radius, fill=False, color="black", linewidth=0.9, zorder=3))
-        set_latent_axes(axis, limit)
-        axis.set_title(f"digit {digit}")
+def plot_latents(
+    planes: Mapping[str, ArrayLike], y: ArrayLike, names: Sequence[str] = NAMES, limit: float = 4.2
+) -> MatplotlibFigure:
+    """Scatter several codes of the same images, {title: z}, side by side, each as `plot_latent` does."""
+    figsize = len(planes) * 4.2, 4.9
+    figure, axes = plt.subplots(1, len(planes), figsize=figsize, sharey=True, squeeze=False, layout="constrained")
+    for axis, (title, z) in zip(axes.flat, planes.items()):
+        draw_codes(axis, z, y, names, limit)
+        axis.set_title(title)
         axis.label_outer()
+    figure.legend(handles=list_handles(names), loc="outside lower center", ncols=5)
+    return figure
+
+
+@styled
+def plot_latent_by_class(
+    z: ArrayLike, y: ArrayLike, names: Sequence[str] = NAMES, limit: float = 4.2
+) -> MatplotlibFigure:
+    """Scatter codes z (n, 2) in one panel for each class, over the circles of N(0, I) at radius 1 and 2.
+
+    y (n,) and names are those of `plot_latent`.
+    """
+    clouds = split_classes(z, y, names)
+    columns = min(PANELS_IN_A_ROW, len(names))
+    rows = -(-len(names) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(columns * 1.7, rows * 1.7 + 0.8), squeeze=False)
+    for spare in axes.flat[len(names) :]:
+        spare.remove()
+    for k, (axis, points) in enumerate(zip(axes.flat, clouds)):
+        axis.plot(points[:, 1], points[:, 0], ".", color=color_class(k), markersize=1.2, alpha=0.5)
+        draw_circles(axis, (1, 2), linewidth=0.9, zorder=3)
+        set_latent_axes(axis, limit)
+        axis.set_title(names[k])
+        if k % columns:  # the panel to the left has the same axis
+            axis.set_ylabel("")
+            axis.tick_params(labelleft=False)
+        if k + columns < len(names):  # and so has the panel below
+            axis.set_xlabel("")
+            axis.tick_params(labelbottom=False)
     figure.tight_layout(pad=0.5)
     return figure
 
 
-def set_latent_axes(axis, limit):
-    """Draw the latent plane as the grids do: z2 to the right, z1 downwards."""
+def draw_codes(axis: Axes, z: ArrayLike, y: ArrayLike, names: Sequence[str], limit: float) -> None:
+    """Scatter codes z (n, 2), each in the colour and with the marker of its class y (n,), over circles of N(0, I)."""
+    for k, (points, marker) in enumerate(zip(split_classes(z, y, names), mark_classes(names))):
+        axis.scatter(points[:, 1], points[:, 0], s=16, marker=marker, color=color_class(k), linewidths=0.2, alpha=0.7)
+    draw_circles(axis, linewidth=1, linestyle=(0, (4, 3)))
+    set_latent_axes(axis, limit)
+
+
+def draw_circles(axis: Axes, radii: Sequence[float] = (1, 2, 3), **style: Any) -> None:
+    """Draw circles around the origin, the contours of N(0, I). The style is passed on to matplotlib's `Circle`."""
+    for radius in radii:
+        axis.add_patch(Circle((0, 0), radius, fill=False, color="black", **style))
+
+
+def set_latent_axes(axis: Axes, limit: float) -> None:
+    """Show the latent plane from -limit to limit as the grids show it: z2 to the right, z1 downwards."""
     axis.set(xlim=(-limit, limit), ylim=(limit, -limit), aspect="equal", xlabel="$z_2$", ylabel="$z_1$")
 
 
-@styled
-def plot_lines(panels, xlabel, size=(2.9, 2.5)):
-    """Draw one panel for each entry of `panels`: {title: {label: (x, y)}}, titles carrying the unit of y.
+def split_classes(z: ArrayLike, y: ArrayLike, names: Sequence[str]) -> list[np.ndarray]:
+    """Split codes z (n, 2) by their class y (n,), one array for each name."""
+    z, y = np.asarray(z), np.asarray(y)
+    if z.ndim != 2 or z.shape[1] != 2 or y.shape != z.shape[:1]:
+        raise ValueError(f"codes: found z {z.shape} and y {y.shape}; expected (n, 2) and (n,). Choose two latents.")
+    if y.size and not 0 <= y.min() <= y.max() < len(names):
+        expected = f"0 to {len(names) - 1}, one for each of the names"
+        raise ValueError(f"classes: found {y.min()} to {y.max()} in y; expected {expected}. Pass the names of all.")
+    return [z[y == k] for k in range(len(names))]
 
-    Three panels at most stand in a row, and four as two by two: each is `size` inches, so that a page 640 pixels wide
-    keeps its text legible. The same label has the same colour and dash in every panel, four labels at most; one
-    legend stands below.
+
+def color_class(k: int) -> str:
+    """Return the colour of class k. The ten colours repeat."""
+    return PALETTE[k % len(PALETTE)]
+
+
+def mark_classes(names: Sequence[str]) -> list[str]:
+    """Return a marker for each class: its name if all names have one or two letters or digits, else its number."""
+    short = all(len(name) <= 2 and name.isascii() and name.isalnum() for name in names)
+    return [rf"$\mathrm{{{name if short else k}}}$" for k, name in enumerate(names)]
+
+
+def list_handles(names: Sequence[str]) -> list[Line2D]:
+    """List the entries of a legend of all classes."""
+    return [
+        Line2D([], [], color=color_class(k), marker=marker, linestyle="", markersize=8, label=name)
+        for k, (name, marker) in enumerate(zip(names, mark_classes(names)))
+    ]
+
+
+@styled
+def plot_confusion(
+    counts: ArrayLike,
+    names: Sequence[str] = DIGITS.names,
+    xlabel: str = "read as",
+    ylabel: str = "digit",
+    unit: str = "images, off the diagonal",
+    title: str | None = None,
+) -> MatplotlibFigure:
+    """Draw a table of classes by classes with its numbers; colours show those off the diagonal.
+
+    counts[i, j] belongs to class i (rows, ylabel) and class j (columns, xlabel). Numbers are rounded to whole ones,
+    and zeros are left out. unit is the label of the colour bar.
+    """
+    counts = np.asarray(counts)
+    if counts.shape != (len(names), len(names)):
+        raise ValueError(f"counts: found the shape {counts.shape}; expected one row and column for each of {names}")
+    diagonal = np.eye(len(names), dtype=bool)
+    others = np.ma.masked_array(counts, mask=diagonal)
+    top = max(1, others.filled(0).max())
+    size = 1.2 + 0.4 * len(names)
+    figure, axis = plt.subplots(figsize=(size + 1.4, size))
+    picture = axis.imshow(others, cmap="viridis", vmin=0, vmax=top)
+    axis.set_facecolor("0.88")  # the diagonal
+    for (i, j), count in np.ndenumerate(counts):
+        if round(count):
+            color = "black" if diagonal[i, j] or count > 0.6 * top else "white"
+            axis.text(j, i, f"{count:.0f}", ha="center", va="center", color=color, fontsize=9)
+    axis.set_xticks(range(len(names)), names, rotation=90 if max(map(len, names)) > 3 else 0)
+    axis.set_yticks(range(len(names)), names)
+    axis.tick_params(length=0)
+    axis.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    figure.colorbar(picture, label=unit)
+    figure.tight_layout(pad=0.6)
+    return figure
+
+
+@styled
+def plot_lines(
+    panels: Mapping[str, Mapping[str, tuple[ArrayLike, ArrayLike]]],
+    xlabel: str,
+    size: tuple[float, float] = (2.9, 2.5),
+) -> MatplotlibFigure:
+    """Draw one panel for each entry of `panels`, {title: {label: (x, y)}}. A title gives the unit of y.
+
+    At most three panels stand in a row, and four stand two by two. Each panel has `size` inches, so that its text is
+    legible on a page 640 pixels wide. A label has the same colour and dash in every panel; one legend stands below.
+    Raises ValueError for more than four labels.
     """
     labels = list(dict.fromkeys(label for lines in panels.values() for label in lines))
-    colours = dict(zip(labels, (PALETTE[0], PALETTE[2], PALETTE[1], PALETTE[4]), strict=False))
-    dashes = dict(zip(labels, ("-", (0, (5, 2)), ":", "-."), strict=False))
+    if len(labels) > 4:
+        raise ValueError(f"plot_lines: found {len(labels)} labels ({', '.join(labels)}); expected at most four")
+    colours = dict(zip(labels, (PALETTE[0], PALETTE[2], PALETTE[1], PALETTE[4])))
+    dashes = dict(zip(labels, ("-", (0, (5, 2)), ":", "-.")))
     columns = 2 if len(panels) == 4 else min(3, len(panels))
     rows = -(-len(panels) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(columns * size[0], rows * size[1]), squeeze=False)
-    for axis in axes.flat[len(panels) :]:
-        axis.remove()
+    for spare in axes.flat[len(panels) :]:
+        spare.remove()
     for axis, (title, lines) in zip(axes.flat, panels.items()):
         for label, (x, y) in lines.items():
             axis.plot(x, y, color=colours[label], linestyle=dashes[label], label=label)
         axis.set(title=title, xlabel=xlabel)
-    handles = {line.get_label(): line for axis in figure.axes for line in axis.lines}
+    handles = {str(line.get_label()): line for axis in figure.axes for line in axis.lines}
     figure.legend(handles.values(), handles.keys(), loc="upper center", bbox_to_anchor=(0.5, 0.02), ncols=4)
     figure.tight_layout(pad=0.6, h_pad=1.6)
     return figure
 
 
 @styled
-def plot_bars(values, labels, xlabel, ylabel, size=(6.0, 2.6)):
-    """Draw one bar for each value, labelled below."""
+def plot_bars(
+    values: Sequence[float] | np.ndarray,
+    labels: Sequence[Any] | np.ndarray,
+    xlabel: str,
+    ylabel: str,
+    size: tuple[float, float] = (6.0, 2.6),
+) -> MatplotlibFigure:
+    """Draw one bar for each value, with its label below."""
     figure, axis = plt.subplots(figsize=size)
     axis.bar(np.arange(len(values)), values, color=PALETTE[0])
     axis.set_xticks(np.arange(len(values)), labels)

@@ -11,8 +11,12 @@ import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from cvae_lib import BookError
+
+if TYPE_CHECKING:
+    from cvae_lib.model import CVAE
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 MANIFEST = "manifest.json"
@@ -22,13 +26,22 @@ class PretrainedError(BookError):
     """A trained model that cannot be used: the message names the file, what was found, what was expected."""
 
 
-def load_manifest(folder=PRETRAINED):
-    """Read the manifest of a folder of trained models: a dict from name to entry, empty if there is none yet."""
+def load_manifest(folder: str | Path = PRETRAINED) -> dict[str, Any]:
+    """Read the manifest of a folder of trained models: a dict from name to entry, empty if there is none yet.
+
+    Raises PretrainedError for a file that is not JSON.
+    """
     path = Path(folder) / MANIFEST
-    return json.loads(path.read_text()) if path.exists() else {}
+    if not path.exists():
+        return {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        remedy = "Restore it (git checkout), or delete it and train the models of its folder again."
+        raise PretrainedError(f"{path}: found no JSON ({error}); expected an entry for each model. {remedy}") from error
 
 
-def load_pretrained(name, folder=PRETRAINED):
+def load_pretrained(name: str, folder: str | Path = PRETRAINED) -> "CVAE":
     """Build the CVAE of this name and load its weights, after checking their SHA-256 against the manifest.
 
     Raises PretrainedError for an unknown name, a missing file, or a file that is not the one the manifest lists.
@@ -42,7 +55,7 @@ def load_pretrained(name, folder=PRETRAINED):
     return model
 
 
-def load_history(name, folder=PRETRAINED):
+def load_history(name: str, folder: str | Path = PRETRAINED) -> dict[str, list[float]]:
     """Read the training history of this name: a dict from column to a list of floats, one an epoch.
 
     The columns are `epoch`, `loss`, `kl_loss` and `reconstruction_loss` in nats an image (training: the mean over
@@ -52,15 +65,15 @@ def load_history(name, folder=PRETRAINED):
     return read_history(path)
 
 
-def read_history(path):
+def read_history(path: str | Path) -> dict[str, list[float]]:
     """Read any history or log in CSV form: a dict from column to a list of floats."""
-    with open(path, newline="") as file:
+    with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return {column: [float(row[column]) for row in rows] for column in (rows[0] if rows else [])}
 
 
-def find_entry(name, folder):
-    """The manifest's entry of this name, or a PretrainedError that lists the names there are."""
+def find_entry(name: str, folder: str | Path) -> dict[str, Any]:
+    """Return the manifest's entry of this name. Raises PretrainedError, with the names there are, for another."""
     manifest = load_manifest(folder)
     if name not in manifest:
         known = ", ".join(sorted(manifest)) or "none"
@@ -71,8 +84,8 @@ def find_entry(name, folder):
     return manifest[name]
 
 
-def check_file(folder, file_name, entry):
-    """The path of a file that the entry lists, once its SHA-256 is found to be the listed one."""
+def check_file(folder: str | Path, file_name: str, entry: dict[str, Any]) -> Path:
+    """Return the path of a file that the entry lists. Raises PretrainedError unless its SHA-256 is the listed one."""
     path = Path(folder) / file_name
     remedy = f"Restore it (git checkout) or make it again: {entry['command']} --out {folder}"
     if not path.exists():
@@ -83,24 +96,24 @@ def check_file(folder, file_name, entry):
     return path
 
 
-def digest_file(path):
-    """The SHA-256 of a file's bytes, as hexadecimal digits."""
+def digest_file(path: str | Path) -> str:
+    """Return the SHA-256 of a file's bytes, as hexadecimal digits."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
-def describe_versions():
-    """The versions that a trained model belongs to: a dict for its manifest entry."""
+def describe_versions() -> dict[str, str]:
+    """List the versions that a trained model belongs to: a dict for its manifest entry."""
     return {"python": platform.python_version(), **{name: version(name) for name in ("keras", "numpy", "tensorflow")}}
 
 
-def write_manifest(folder, name, entry):
+def write_manifest(folder: str | Path, name: str, entry: dict[str, Any]) -> None:
     """Write the entry of this name into the manifest of a folder; the other entries stay."""
     manifest = {**load_manifest(folder), name: entry}
     write_text(Path(folder) / MANIFEST, json.dumps(manifest, indent=2, sort_keys=True) + "\n")
 
 
-def write_text(path, text):
+def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all: a run may be stopped at any moment."""
     new = path.with_name(path.name + ".new")
-    new.write_text(text, newline="\n")
+    new.write_text(text, encoding="utf-8", newline="\n")
     os.replace(new, path)

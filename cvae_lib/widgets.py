@@ -1,73 +1,117 @@
-"""Sliders for Jupyter: controls on one side, a pure function from their values to a picture on the other."""
+"""Sliders for Jupyter. A pure function turns their values into a picture, and a box connects the two.
 
-import io
+`explore` builds a box for any model: you give it the sliders of the condition, and a function from their values to the
+vector `label`. `explore_classes`, `explore_numbers`, `explore_digits` and `explore_blends` are the usual cases. Each
+returns a box whose children are a column of sliders and an image. The sliders work from the keyboard.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import ipywidgets
-import matplotlib.image
 import numpy as np
+from numpy.typing import ArrayLike
 
-from cvae_lib.data import N_CLASSES, one_hot
+from cvae_lib.data import one_hot
+from cvae_lib.data.mnist import DIGITS, IMAGE_SHAPE
+from cvae_lib.pictures import as_pictures, fit_zoom, tile, write_png
 
-SIDE = 28
-ZOOM = 8
-RESTYLE_ZOOM = 4
+SIDE = 224  # pixels of the longer side of a picture on the screen, at most
+PICTURES_IN_A_ROW = 5
 
-
-def write_png(pixels, zoom):
-    """Write grey pixels (rows, columns) in [0, 1] as the bytes of a PNG, each pixel `zoom` by `zoom`."""
-    file = io.BytesIO()
-    matplotlib.image.imsave(file, np.kron(pixels, np.ones((zoom, zoom))), cmap="gray", vmin=0, vmax=1, format="png")
-    return file.getvalue()
+Decode = Callable[[np.ndarray, np.ndarray], ArrayLike]  # z (n, n_z) and label (n, n_y) to images in [0, 1], (n, n_x)
+Encode = Callable[[np.ndarray, np.ndarray], tuple[ArrayLike, ArrayLike]]  # x and label to z_mean and z_log_var
 
 
-def render_digit(decode, digit, z1, z2):
-    """Decode one digit at (z1, z2) and return it as the bytes of a grey PNG, each pixel 8 by 8.
+def render(decode: Decode, label: ArrayLike, z: ArrayLike, image_shape: tuple[int, ...] = IMAGE_SHAPE) -> bytes:
+    """Decode one code z (n_z,) under one label (n_y,), and return the picture, enlarged, as the bytes of a PNG."""
+    image = decode(np.asarray([z], "float32"), np.asarray([label], "float32"))
+    return write_png(as_pictures(image, image_shape)[0], fit_zoom(image_shape, SIDE))
 
-    decode maps z (1, 2) and label (1, 10) to pixels in [0, 1], (1, 784).
+
+def render_digit(decode: Decode, digit: int, z1: float, z2: float) -> bytes:
+    """Decode one digit of MNIST at (z1, z2) as `render` does: a grey PNG, each pixel 8 by 8."""
+    return render(decode, one_hot(digit), (z1, z2))
+
+
+def blend_labels(first: int, second: int, amount: float, n_classes: int) -> np.ndarray:
+    """Mix the one-hot labels of two classes: amount 0 is the first class, 1 the second. Returns (n_classes,)."""
+    return (1 - amount) * one_hot(first, n_classes) + amount * one_hot(second, n_classes)
+
+
+def render_restyle(
+    encode: Encode,
+    decode: Decode,
+    image: ArrayLike,
+    y: int,
+    n_classes: int = DIGITS.n_y,
+    image_shape: tuple[int, ...] = IMAGE_SHAPE,
+) -> bytes:
+    """Encode an image (n_x,) as class y, decode its code under all labels, and return all as the bytes of a PNG.
+
+    The first row holds the image and its reconstruction. The rows below hold the code under every label, five a row.
     """
-    return render_blend(decode, digit, digit, 0, z1, z2)
+    image = np.asarray(image).reshape(1, -1)
+    z_mean, _ = encode(image, one_hot([y], n_classes))
+    restyled = np.asarray(decode(np.repeat(z_mean, n_classes, axis=0), one_hot(np.arange(n_classes), n_classes)))
+    rows = 1 + -(-n_classes // PICTURES_IN_A_ROW)
+    places = np.zeros((rows * PICTURES_IN_A_ROW, image.size))
+    places[0], places[1] = image[0], restyled[y]
+    places[PICTURES_IN_A_ROW : PICTURES_IN_A_ROW + n_classes] = restyled
+    sheet = tile(places.reshape(rows, PICTURES_IN_A_ROW, -1), image_shape)
+    return write_png(sheet, fit_zoom(image_shape, SIDE // 2))
 
 
-def render_blend(decode, digit, second, amount, z1, z2):
-    """Decode a blend of two digits at (z1, z2) as `render_digit` does: amount 0 is the first, 1 the second."""
-    label = (1 - amount) * one_hot([digit]) + amount * one_hot([second])
-    pixels = decode(np.array([[z1, z2]], "float32"), label.astype("float32"))
-    return write_png(np.asarray(pixels).reshape(SIDE, SIDE), ZOOM)
+def describe_code(encode: Encode, image: ArrayLike, y: int, names: Sequence[str] = DIGITS.names) -> str:
+    """Write the code of an image (n_x,) as class y in one line: the mean ± the standard deviation of each latent."""
+    z_mean, z_log_var = encode(np.asarray(image).reshape(1, -1), one_hot([y], len(names)))
+    means, sigmas = np.asarray(z_mean)[0], np.exp(np.asarray(z_log_var)[0] / 2)
+    latents = (f"z{i} = {mean:.2f} ± {sigma:.2f}" for i, (mean, sigma) in enumerate(zip(means, sigmas), start=1))
+    return f"code as a {names[y]}: {', '.join(latents)}"
 
 
-def render_restyle(encode, decode, image, digit):
-    """Encode an image (784,) as this digit, decode its code under all ten labels; return all as the bytes of a PNG.
+def class_slider(description: str, names: Sequence[str], value: int) -> ipywidgets.ValueWidget:
+    """Build a slider over the classes that shows their names; its value is the number of the class."""
+    if list(names) == [str(k) for k in range(len(names))]:
+        return ipywidgets.IntSlider(value=value, min=0, max=len(names) - 1, description=description)
+    options = [(name, k) for k, name in enumerate(names)]
+    return ipywidgets.SelectionSlider(options=options, index=value, description=description)
 
-    Three rows of five places: the image and its reconstruction; the code as 0 to 4; the code as 5 to 9.
-    encode maps x (1, 784) and label (1, 10) to z_mean and z_log_var, (1, 2); decode as in `render_digit`, for ten.
+
+def latent_sliders(n_z: int, limit: float) -> list[ipywidgets.FloatSlider]:
+    """Build a slider for each latent, from -limit to limit."""
+    return [
+        ipywidgets.FloatSlider(value=0, min=-limit, max=limit, step=0.1, description=f"z{i}") for i in range(1, n_z + 1)
+    ]
+
+
+def build_image(image_shape: tuple[int, ...], side: int, rows: int = 1, columns: int = 1) -> ipywidgets.Image:
+    """Build an empty image widget for a sheet of pictures, none of whose sides is longer than `side`."""
+    zoom = fit_zoom(image_shape, side)
+    width, height = columns * image_shape[1] * zoom, rows * image_shape[0] * zoom
+    return ipywidgets.Image(format="png", width=width, height=height)
+
+
+def explore(
+    decode: Decode,
+    controls: Sequence[ipywidgets.ValueWidget],
+    make_label: Callable[..., ArrayLike],
+    n_z: int = 2,
+    limit: float = 2.5,
+    image_shape: tuple[int, ...] = IMAGE_SHAPE,
+) -> ipywidgets.HBox:
+    """Build sliders for the condition and the n_z latents beside the picture that `decode` makes of their values.
+
+    controls: the sliders of the condition. make_label: a function from their values to the vector label (n_y,).
+    The latents run from -limit to limit.
     """
-    z_mean, _ = encode(np.asarray(image).reshape(1, -1), one_hot([digit]))
-    restyled = np.asarray(decode(np.repeat(z_mean, N_CLASSES, axis=0), one_hot(np.arange(N_CLASSES))))
-    places = np.zeros((15, SIDE, SIDE))
-    places[0] = np.asarray(image).reshape(SIDE, SIDE)
-    places[1] = restyled[digit].reshape(SIDE, SIDE)
-    places[5:] = restyled.reshape(-1, SIDE, SIDE)
-    return write_png(places.reshape(3, 5, SIDE, SIDE).swapaxes(1, 2).reshape(3 * SIDE, 5 * SIDE), RESTYLE_ZOOM)
+    sliders = [*controls, *latent_sliders(n_z, limit)]
+    image = build_image(image_shape, SIDE)
 
-
-def describe_code(encode, image, digit):
-    """Say in a line which code the image (784,) has as this digit: the mean and the spread of its posterior."""
-    z_mean, z_log_var = encode(np.asarray(image).reshape(1, -1), one_hot([digit]))
-    (m1, m2), (s1, s2) = np.asarray(z_mean)[0], np.exp(np.asarray(z_log_var)[0] / 2)
-    return f"code as a {digit}: z1 = {m1:.2f} ± {s1:.2f}, z2 = {m2:.2f} ± {s2:.2f}"
-
-
-def latent_sliders(limit):
-    """Two sliders, for z1 and z2."""
-    return [ipywidgets.FloatSlider(value=0, min=-limit, max=limit, step=0.1, description=name) for name in ("z1", "z2")]
-
-
-def follow(sliders, render):
-    """Build a box of these sliders beside the PNG that `render` makes of their values: at once, and at each move."""
-    image = ipywidgets.Image(format="png", width=SIDE * ZOOM, height=SIDE * ZOOM)
-
-    def update(change=None):
-        image.value = render(*(slider.value for slider in sliders))
+    def update(change: Any = None) -> None:
+        values = [slider.value for slider in sliders]
+        label, z = make_label(*values[: len(controls)]), values[len(controls) :]
+        image.value = render(decode, label, z, image_shape)
 
     for slider in sliders:
         slider.observe(update, names="value")
@@ -75,43 +119,95 @@ def follow(sliders, render):
     return ipywidgets.HBox([ipywidgets.VBox(sliders), image])
 
 
-def explore_digits(decode, limit=2.5):
-    """Build three sliders, for the digit, z1 and z2, beside the digit that `decode` makes of them.
+def explore_classes(
+    decode: Decode,
+    names: Sequence[str],
+    n_z: int = 2,
+    limit: float = 2.5,
+    image_shape: tuple[int, ...] = IMAGE_SHAPE,
+    description: str = "class",
+    start: int = 0,
+) -> ipywidgets.HBox:
+    """Build a slider for the class and one for each latent, as `explore` does; `start` is the first class shown."""
+    control = class_slider(description, names, start)
+    return explore(decode, [control], lambda y: one_hot(y, len(names)), n_z, limit, image_shape)
 
-    Returns a box whose children are the sliders and the image. The sliders work from the keyboard.
+
+def explore_numbers(
+    decode: Decode,
+    ranges: Mapping[str, tuple[float, float]],
+    n_z: int = 2,
+    limit: float = 2.5,
+    image_shape: tuple[int, ...] = IMAGE_SHAPE,
+) -> ipywidgets.HBox:
+    """Build a slider for each number of the condition and one for each latent, as `explore` does.
+
+    ranges: the lowest and the highest value of each number, by name, in the order of the vector `label`.
     """
-    digit = ipywidgets.IntSlider(value=3, min=0, max=9, description="digit")
-    return follow([digit, *latent_sliders(limit)], lambda *values: render_digit(decode, *values))
+    controls = [
+        ipywidgets.FloatSlider(
+            value=(low + high) / 2, min=low, max=high, step=(high - low) / 50, description=name, readout_format=".3g"
+        )
+        for name, (low, high) in ranges.items()
+    ]
+    return explore(decode, controls, lambda *numbers: numbers, n_z, limit, image_shape)
 
 
-def explore_blends(decode, limit=2.5):
-    """Build five sliders, for two digits, how much of the second there is, z1 and z2, beside the decoded picture.
+def explore_digits(decode: Decode, limit: float = 2.5) -> ipywidgets.HBox:
+    """Build three sliders, for the digit, z1 and z2, beside the digit of MNIST that `decode` makes of them."""
+    return explore_classes(decode, DIGITS.names, limit=limit, description="digit", start=3)
 
-    Returns a box like that of `explore_digits`. The blend runs from 0, the first digit, to 1, the second.
+
+def explore_blends(
+    decode: Decode,
+    limit: float = 2.5,
+    names: Sequence[str] = DIGITS.names,
+    pair: tuple[int, int] = (4, 9),
+    n_z: int = 2,
+    image_shape: tuple[int, ...] = IMAGE_SHAPE,
+) -> ipywidgets.HBox:
+    """Build sliders for two classes, how much of the second there is, and each latent, as `explore` does.
+
+    The blend runs from 0, the first class, to 1, the second. pair: the two classes at the start.
     """
-    digit = ipywidgets.IntSlider(value=4, min=0, max=9, description="digit")
-    second = ipywidgets.IntSlider(value=9, min=0, max=9, description="second")
-    amount = ipywidgets.FloatSlider(value=0.5, min=0, max=1, step=0.05, description="blend")
-    return follow([digit, second, amount, *latent_sliders(limit)], lambda *values: render_blend(decode, *values))
+    controls = [
+        class_slider("first", names, pair[0]),
+        class_slider("second", names, pair[1]),
+        ipywidgets.FloatSlider(value=0.5, min=0, max=1, step=0.05, description="blend"),
+    ]
+
+    def make_label(first: int, second: int, amount: float) -> np.ndarray:
+        return blend_labels(first, second, amount, len(names))
+
+    return explore(decode, controls, make_label, n_z, limit, image_shape)
 
 
-def restyle_digits(encode, decode, images, y):
-    """Build two sliders, for one of the images (n, 784) and for its label, beside what `render_restyle` makes of them.
+def restyle_digits(
+    encode: Encode,
+    decode: Decode,
+    images: ArrayLike,
+    y: ArrayLike,
+    names: Sequence[str] = DIGITS.names,
+    image_shape: tuple[int, ...] = IMAGE_SHAPE,
+) -> ipywidgets.HBox:
+    """Build two sliders, for one of the images (n, n_x) and for its label, beside what `render_restyle` makes of them.
 
-    A new image brings its own label, from y (n,); the label's slider then changes what the encoder is told. Returns a
-    box whose children are a column (two sliders and the code in words) and the picture.
+    A new image brings its own label, from y (n,); the slider of the label then changes what the encoder is told.
+    Returns a box whose children are a column (the two sliders, and the code in words) and the picture.
     """
+    images, y = np.asarray(images), np.asarray(y)
     number = ipywidgets.IntSlider(value=0, min=0, max=len(images) - 1, description="test digit")
-    label = ipywidgets.IntSlider(value=int(y[0]), min=0, max=9, description="label")
+    label = class_slider("label", names, int(y[0]))
     code = ipywidgets.Label()
-    width, height = 5 * SIDE * RESTYLE_ZOOM, 3 * SIDE * RESTYLE_ZOOM
-    picture = ipywidgets.Image(format="png", width=width, height=height)
+    rows = 1 + -(-len(names) // PICTURES_IN_A_ROW)
+    picture = build_image(image_shape, SIDE // 2, rows, PICTURES_IN_A_ROW)
 
-    def update(change=None):
-        code.value = describe_code(encode, images[number.value], label.value)
-        picture.value = render_restyle(encode, decode, images[number.value], label.value)
+    def update(change: Any = None) -> None:
+        image = images[number.value]
+        code.value = describe_code(encode, image, label.value, names)
+        picture.value = render_restyle(encode, decode, image, label.value, len(names), image_shape)
 
-    def choose(change):
+    def choose(change: Any) -> None:
         own = int(y[number.value])
         if label.value == own:
             update()

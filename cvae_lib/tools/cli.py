@@ -1,0 +1,134 @@
+"""The command line: `train`, `classifier` and `sweep` make again what ships, `export` feeds the page's explorer."""
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from cvae_lib import BookError
+from cvae_lib.data import load_mnist
+from cvae_lib.pretrained import load_manifest
+from cvae_lib.training.recipes import RECIPES
+
+SWEEPS = ("five_epochs", "thirty_epochs", "two_latents_by_seed", "latent_count")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0 done, 1 an error it explains, 130 interrupted.
+
+    Raises SystemExit with code 2 for an option that cannot be, before the data are read and TensorFlow is loaded.
+    """
+    options = make_parser().parse_args(arguments)
+    try:
+        print(options.run(options))
+    except (BookError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\nInterrupted. {options.interrupted}", file=sys.stderr)
+        return 130
+    return 0
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m cvae_lib", description="Make the book's trained models again.")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    command = commands.add_parser("train", help="train a recipe and write weights, history and manifest entry")
+    command.add_argument("name", choices=RECIPES, metavar="name", help="the recipe: %(choices)s")
+    add_data(command)
+    command.add_argument("--epochs", type=at_least(1), help="how many epochs, at most (default: the recipe's)")
+    add_seed(command, "weights, order and epsilon")
+    add_out(command, "trained")
+    command.set_defaults(run=run_train, interrupted="The same command goes on from its last finished epoch.")
+
+    command = commands.add_parser("classifier", help="train the network that reads what the models draw")
+    add_data(command)
+    command.add_argument("--epochs", type=at_least(1), default=6, help="how many epochs (default: 6)")
+    add_seed(command, "weights and order")
+    add_out(command, "trained/digit_classifier")
+    command.set_defaults(run=run_classifier, interrupted="Nothing was written; the same command begins again.")
+
+    command = commands.add_parser("sweep", help="train and measure all the recipes of a table of the book")
+    command.add_argument("name", choices=SWEEPS, metavar="name", help="the table: %(choices)s")
+    add_data(command)
+    command.add_argument("--workers", type=at_least(1), default=1, help="processes that share the cores (default: 1)")
+    add_out(command, "chapters/results")
+    command.set_defaults(run=run_sweep, interrupted="The same command goes on from its last finished row.")
+
+    command = commands.add_parser("export", help="write a shipped model for the explorer in the published page")
+    command.add_argument("name", choices=load_manifest(), metavar="name", help="the model: %(choices)s")
+    command.add_argument("--data", help="MNIST: full, an .npz file or a folder of IDX files (default: CVAE_DATA)")
+    add_out(command, "_extra/explorer")
+    command.set_defaults(run=run_export, interrupted="Export again: the files may belong to two models.")
+    return parser
+
+
+def add_data(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--data", help="full, sample, an .npz file or a folder of IDX files (default: CVAE_DATA)")
+
+
+def add_seed(command: argparse.ArgumentParser, what: str) -> None:
+    command.add_argument("--seed", type=at_least(0, 2**32 - 1), default=1, help=f"seed of {what} (default: 1)")
+
+
+def add_out(command: argparse.ArgumentParser, folder: str) -> None:
+    command.add_argument("--out", default=folder, help=f"the folder to write to (default: {folder})")
+
+
+def at_least(lowest: int, highest: float = math.inf) -> Callable[[str], int]:
+    """Make a function that reads an option's integer from lowest to highest."""
+
+    def read(text: str) -> int:
+        if text.isdecimal() and lowest <= int(text) <= highest:
+            return int(text)
+        most = "" if highest == math.inf else f" and at most {highest}"
+        raise argparse.ArgumentTypeError(f"found {text!r}; expected an integer of at least {lowest}{most}")
+
+    return read
+
+
+# TensorFlow takes seconds to load: each command imports what needs it only once its options are known to be right.
+
+
+def run_train(options: argparse.Namespace) -> str:
+    """Train as the options say; return the summary line to print."""
+    recipe = RECIPES[options.name]
+    if options.epochs is not None:
+        recipe = replace(recipe, epochs=options.epochs)
+    data = load_mnist(options.data)
+    from cvae_lib.training.loop import train
+
+    history = train(recipe, data, options.out, options.name, options.seed)
+    return (
+        f"{options.name}: {len(history['epoch'])} epochs, validation loss {history['val_loss'][-1]:.2f} nats an image "
+        f"(reconstruction {history['val_reconstruction_loss'][-1]:.2f}, KL {history['val_kl_loss'][-1]:.2f}); "
+        f"written to {options.out}"
+    )
+
+
+def run_classifier(options: argparse.Namespace) -> str:
+    """Train the digit classifier as the options say; return the summary line to print."""
+    data = load_mnist(options.data)
+    from cvae_lib.tools.digit_classifier import train_classifier
+
+    accuracy = train_classifier(data, options.out, options.epochs, options.seed)
+    return f"digit classifier: reads {accuracy:.2%} of the test digits; written to {options.out}"
+
+
+def run_sweep(options: argparse.Namespace) -> str:
+    """Make a table as the options say; return the summary line to print."""
+    from cvae_lib.tools import sweeps
+
+    path = sweeps.run_sweep(options.name, options.out, options.data, options.workers)
+    return f"written to {path}"
+
+
+def run_export(options: argparse.Namespace) -> str:
+    """Export as the options say; return the summary line to print."""
+    data = load_mnist(options.data)
+    from cvae_lib.tools.export_explorer import export
+
+    sizes = export(options.name, options.out, data)
+    return ", ".join(f"{name}: {size:,} bytes" for name, size in sizes.items()) + f"; written to {options.out}"

@@ -1,0 +1,225 @@
+"""Many runs, one table: what a change to the recipe is worth, and over how many seeds.
+
+A sweep is a list of recipes, each trained with each of its seeds, and a function that measures a trained model. The
+rows go to `chapters/results/<sweep>.json` with the command that made them; chapters 10 to 12 and the ledger read them
+from there. A model that ships, in `pretrained` or one of its folders, is measured as it is and not trained again.
+"""
+
+import json
+import multiprocessing
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cvae_lib import BookError
+from cvae_lib.data import Dataset, hold_out, load_mnist, one_hot
+from cvae_lib.evaluate import decode, encode, read_as_bernoulli, sampled_elbo
+from cvae_lib.likelihood import importance_bound, log_likelihood, log_weights, make_grid
+from cvae_lib.metrics import active_units
+from cvae_lib.pretrained import PRETRAINED, describe_versions, load_history, load_manifest, load_pretrained, write_text
+from cvae_lib.tools.digit_classifier import load_classifier, read_digits
+from cvae_lib.training.checkpoints import describe_data
+from cvae_lib.training.loop import prepare, train
+from cvae_lib.training.recipes import RECIPES, Recipe
+
+FIVE_EPOCHS = Recipe(n_layers=2, learning_rate=2e-3, schedule="cosine", epochs=5, patience=100, held_out=5000)
+FIVE_EPOCHS_ROWS = {
+    "base: 2 × 512, cosine from 0.002, batch 250, 5 epochs": FIVE_EPOCHS,
+    "1 hidden layer": replace(FIVE_EPOCHS, n_layers=1),
+    "3 hidden layers": replace(FIVE_EPOCHS, n_layers=3),
+    "256 units": replace(FIVE_EPOCHS, n_hidden=256),
+    "constant rate 0.001": replace(FIVE_EPOCHS, schedule="constant", learning_rate=1e-3),
+    "batch 100": replace(FIVE_EPOCHS, batch_size=100),
+    "batch 1000": replace(FIVE_EPOCHS, batch_size=1000),
+    "beta warmed up over 2 epochs": replace(FIVE_EPOCHS, warm_up=2),
+    "continuous Bernoulli": replace(FIVE_EPOCHS, continuous=True),
+}
+THIRTY_EPOCHS = replace(FIVE_EPOCHS, epochs=30)
+THIRTY_EPOCHS_ROWS = {
+    "base, 30 epochs": THIRTY_EPOCHS,
+    "dropout 0.2 in the encoder": replace(THIRTY_EPOCHS, dropout=0.2),
+    "batch 100": replace(THIRTY_EPOCHS, batch_size=100),
+    "batch 100, 3 hidden layers": replace(THIRTY_EPOCHS, batch_size=100, n_layers=3),
+}
+SEEDS = (1, 2, 3)
+
+Measure = Callable[[Any, Recipe, Dataset], dict[str, float]]
+
+
+class SweepError(BookError):
+    """A sweep that cannot be made: the message says what is in the way and what to do."""
+
+
+def measure_exact_likelihood(
+    model: Any, recipe: Recipe, data: Dataset, draws: int = 10, n: int = 200
+) -> dict[str, float]:
+    """Measure a model with two latents on the test images of the data, as `prepare` gives them: nats an image.
+
+    exact: -log p(x | y), by the sum over a grid of n * n cells; elbo: the negative ELBO, the mean of so many draws of
+    z an image, since an encoder may be too sharp for a grid; gap: their difference, the inference gap. A continuous
+    model is scored by the Bernoulli of its mean image, like the others.
+    """
+    x, label = data.x_test, data.label_test
+    scored = read_as_bernoulli(model) if recipe.continuous else model
+    loss = -sampled_elbo(scored, x, label, draws, np.random.default_rng(0)).mean(axis=0)
+    exact = -log_likelihood(scored, x, label, make_grid(6, n))
+    return {"elbo": float(loss.mean()), "exact": float(exact.mean()), "gap": float((loss - exact).mean())}
+
+
+def measure_latent_tradeoff(
+    model: Any, recipe: Recipe, data: Dataset, images: int = 1000, samples: int = 500, pictures: int = 10_000
+) -> dict[str, float]:
+    """Measure what more latents gain and what they cost in control, on the test images of the data.
+
+    elbo and kl_loss: the negative ELBO of the test images with one sample of z, and its KL; bound: the
+    importance-weighted bound, negative, with so many samples of z an image, on so many random test images, whose
+    negative ELBO is elbo_same, all in nats an image; active: active units; fidelity: the share of so many pictures,
+    each from a z of the prior and a random label, that the digit classifier reads as their label.
+    """
+    inputs = [data.x_test, data.label_test]
+    model.compile()
+    scores = model.evaluate(inputs, data.x_test, batch_size=1000, verbose=0, return_dict=True)
+    z_mean, z_log_var = encode(model, *inputs)
+    rng = np.random.default_rng(0)
+    some = rng.permutation(len(data.x_test))[:images]
+    codes = z_mean[some], z_log_var[some]
+    log_w = log_weights(model, data.x_test[some], data.label_test[some], *codes, samples, rng)
+    z = rng.standard_normal((pictures, z_mean.shape[1])).astype("float32")
+    y = rng.integers(0, data.n_y, pictures)
+    read = read_digits(load_classifier(), decode(model, z, one_hot(y, data.n_y)))
+    return {
+        "elbo": float(scores["loss"]),
+        "kl_loss": float(scores["kl_loss"]),
+        "elbo_same": float(-log_w.mean()),
+        "bound": float(-importance_bound(log_w, samples).mean()),
+        "active": active_units(z_mean),
+        "fidelity": float(np.mean(read == y)),
+    }
+
+
+SWEEPS: dict[str, tuple[Measure, dict[str, tuple[Recipe, tuple[int, ...]]]]] = {
+    # After so short a training no posterior is sharp, and a coarser grid will do.
+    "five_epochs": (
+        partial(measure_exact_likelihood, n=120),
+        {name: (recipe, (1, 2)) for name, recipe in FIVE_EPOCHS_ROWS.items()},
+    ),
+    "thirty_epochs": (
+        measure_exact_likelihood,
+        {name: (recipe, (1,)) for name, recipe in THIRTY_EPOCHS_ROWS.items()},
+    ),
+    "two_latents_by_seed": (
+        measure_exact_likelihood,
+        {
+            "mnist-2d": (RECIPES["mnist-2d"], SEEDS),
+            "mnist-2d-vae": (RECIPES["mnist-2d-vae"], SEEDS),
+            "mnist-2d-deep": (RECIPES["mnist-2d-deep"], SEEDS),
+        },
+    ),
+    "latent_count": (
+        measure_latent_tradeoff,
+        {
+            "mnist-2d": (RECIPES["mnist-2d"], SEEDS),
+            "3 latents": (Recipe(n_z=3), SEEDS),
+            "5 latents": (Recipe(n_z=5), SEEDS),
+            "10 latents": (Recipe(n_z=10), SEEDS),
+            "mnist-20d": (RECIPES["mnist-20d"], SEEDS),
+            # No early stopping: it watches the negative ELBO, which these do not minimise.
+            "20 latents, beta 2": (Recipe(n_z=20, beta=2, patience=50), SEEDS),
+            "20 latents, beta 4": (Recipe(n_z=20, beta=4, patience=50), SEEDS),
+            "mnist-2d-deep": (RECIPES["mnist-2d-deep"], (1,)),
+        },
+    ),
+}
+
+
+def find_shipped(name: str, seed: int, digest: str) -> Path | None:
+    """Find the folder where this model ships, trained with this seed on the data of this digest."""
+    for manifest in PRETRAINED.rglob("manifest.json"):
+        entry = load_manifest(manifest.parent).get(name)
+        if entry and (entry["seed"], entry["data"]["sha256"]) == (seed, digest):
+            return manifest.parent
+    return None
+
+
+def make_row(sweep: str, name: str, seed: int, data: str | None = None, threads: int | None = None) -> dict[str, Any]:
+    """Train one recipe of a sweep with one seed, unless it ships, and measure it: a dict, one row of the table."""
+    if threads:
+        # A process of its own: TensorFlow is loaded, and has not started its threads yet.
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    measure, rows = SWEEPS[sweep]
+    recipe, digits = rows[name][0], load_mnist(data)
+    folder, file_name = find_shipped(name, seed, digits.digest), name
+    started, cost = time.process_time(), {}
+    with tempfile.TemporaryDirectory() as scratch:
+        if folder is None:
+            folder, file_name = Path(scratch), "row"  # a name like "2 × 512" is no good file name
+            train(recipe, digits, folder, file_name, seed, verbose=0)
+            # Not the seconds of the clock: several rows are made at a time.
+            cost = {"cpu_seconds": round(time.process_time() - started, 1)}
+        model, history = load_pretrained(file_name, folder), load_history(file_name, folder)
+    digits = prepare(digits, recipe)
+    scored = hold_out(digits, recipe.held_out) if recipe.held_out else digits
+    found = {key: round(value, 4) for key, value in measure(model, recipe, scored).items()}
+    return {
+        "name": name,
+        "seed": seed,
+        "epochs": len(history["epoch"]),
+        "parameters": model.count_params(),
+        **cost,
+        **found,
+    }
+
+
+def run_sweep(
+    sweep: str, out: str | Path, data: str | None = None, workers: int = 1, report: Callable[[str], None] = print
+) -> Path:
+    """Make all rows of a sweep that its file in the folder `out` does not have yet; return the path of the file.
+
+    workers processes share the cores. The file is written after each row, so an interrupted sweep goes on. Raises
+    SweepError for an unknown sweep, and where the file has rows that were measured on other data.
+    """
+    if sweep not in SWEEPS:
+        raise SweepError(f"sweep: found {sweep!r}; expected one of {', '.join(sorted(SWEEPS))}.")
+    path = Path(out) / f"{sweep}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    digits = load_mnist(data)
+    measured_on = {"edition": digits.edition, "sha256": digits.digest}
+    table: dict[str, Any] = (
+        json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"rows": [], "data": measured_on}
+    )
+    if table.get("data") != measured_on:
+        raise SweepError(
+            f"{path}: found rows measured on other data, {table.get('data')}; expected {measured_on}. Choose another "
+            "--out, or delete the file."
+        )
+    table.update(
+        command=f"python -m cvae_lib sweep {sweep} --data {describe_data(digits)} --workers {workers}",
+        threads=max(1, (os.cpu_count() or 1) // workers),
+        versions=describe_versions(),
+    )
+    wanted = [(name, seed) for name, (_, seeds) in SWEEPS[sweep][1].items() for seed in seeds]
+    rows = {(row["name"], row["seed"]): row for row in table["rows"]}
+    work = partial(make_row, sweep, data=data, threads=table["threads"])
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
+        futures = [pool.submit(work, *key) for key in wanted if key not in rows]
+        try:
+            for future in as_completed(futures):
+                row = future.result()
+                rows[row["name"], row["seed"]] = row
+                table["rows"] = [rows[key] for key in wanted if key in rows]
+                write_text(path, json.dumps(table, indent=1) + "\n")
+                report(", ".join(f"{key} {value}" for key, value in row.items()))
+        finally:
+            pool.shutdown(cancel_futures=True)  # or an error, or Ctrl-C, would wait for all the rows to come
+    return path

@@ -1,0 +1,10 @@
+"""Train the recipes of the book, and go on where an interrupted run stopped.
+
+recipes      Recipe, one commented line a setting, checked when it is made; RECIPES, those of the models that ship
+loop         train(recipe, data, out): one run, from the data to weights, history and manifest entry
+batches      from a Dataset to batches; the order of the images within an epoch
+compiled     many steps of training in one compiled call
+checkpoints  what an unfinished run leaves, and what a finished one writes
+
+`recipes` loads no TensorFlow, so a wrong setting is refused at once; import the others by their own names.
+"""

@@ -1,0 +1,179 @@
+"""What a run leaves on the disk: each finished epoch while it goes on, and weights, history and manifest at its end.
+
+All that is random in an epoch depends on the seed and the number of the epoch alone. So weights and optimizer are the
+whole state at the end of one, and a run that was interrupted ends as one that was not.
+"""
+
+import csv
+import io
+import json
+import math
+import os
+import shlex
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cvae_lib._tensorflow  # noqa: F401
+
+# isort: split
+import keras
+
+from cvae_lib import BookError
+from cvae_lib.data import Dataset
+from cvae_lib.data.mnist import DIGITS
+from cvae_lib.model import CVAE
+from cvae_lib.pretrained import describe_versions, digest_file, read_history, write_manifest, write_text
+from cvae_lib.training.recipes import RECIPES, Recipe
+
+LOSSES = ("loss", "kl_loss", "reconstruction_loss")
+CHECKPOINT = "checkpoint.weights.h5"
+SIZES = ("n_z", "n_hidden", "n_layers", "n_x", "n_y")
+COLUMNS = ("epoch", *LOSSES, *(f"val_{name}" for name in LOSSES), "seconds")
+
+
+class TrainingError(BookError):
+    """A training run that cannot start or go on: the message says what is in the way and what to do."""
+
+
+def open_checkpoint(folder: Path, run: dict[str, Any]) -> Path:
+    """Make the folder of an unfinished run, or check that the one that is there belongs to this run.
+
+    run is all that decides how the run ends, apart from the versions of the packages. Raises TrainingError where the
+    folder has another run.
+    """
+    path, expected = folder / "run.json", json.dumps(run)
+    if path.exists():
+        found = path.read_text(encoding="utf-8").strip()
+        if found != expected:
+            raise TrainingError(
+                f"{folder}: found an unfinished run with other settings, {found}; expected {expected}. Finish it with "
+                "its own command, delete the folder, or choose another --out."
+            )
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        # One that is there is left of a run that was stopped while close_checkpoint removed its folder.
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+        write_text(path, expected + "\n")
+    return folder
+
+
+def close_checkpoint(folder: Path) -> None:
+    """Remove the folder of a finished run, `run.json` first: nothing goes on with a folder that lacks it."""
+    (folder / "run.json").unlink()
+    shutil.rmtree(folder)
+
+
+def resume(model: keras.Model, folder: Path, steps: int) -> list[dict[str, Any]]:
+    """Load the last finished epoch of an unfinished run into the model, if there is one; return its history.
+
+    An epoch has so many steps. The history is a list of rows, one an epoch.
+    """
+    checkpoint = folder / CHECKPOINT
+    if not checkpoint.exists():
+        return []
+    model.load_weights(checkpoint)
+    finished = int(model.optimizer.iterations) // steps
+    columns = read_history(folder / "history.csv")
+    rows = [dict(zip(columns, values)) for values in zip(*columns.values())]
+    return [{**row, "epoch": int(row["epoch"])} for row in rows[:finished]]
+
+
+class SaveEachEpoch(keras.callbacks.Callback):
+    """Append each epoch to the history, store it with weights and optimizer, and stop training when it is time."""
+
+    def __init__(self, folder: Path, history: list[dict[str, Any]], patience: int):
+        super().__init__()
+        self.folder, self.history, self.patience = folder, history, patience
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.started = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        seconds = time.perf_counter() - self.started
+        row = {name: round(float(value), 4) for name, value in logs.items()}
+        if not all(map(math.isfinite, row.values())):
+            raise TrainingError(
+                f"epoch {epoch + 1}: found the losses {row}; expected finite numbers. Choose a lower learning_rate."
+            )
+        self.history.append({"epoch": epoch + 1, **row, "seconds": round(seconds, 2)})
+        # The history first: a run stopped between the two has a row too many, which resume() drops.
+        write_history(self.folder / "history.csv", self.history)
+        new = self.folder / "new.weights.h5"
+        self.model.save_weights(new)
+        os.replace(new, self.folder / CHECKPOINT)
+        self.model.stop_training = should_stop_early(self.history, self.patience)
+
+
+def should_stop_early(history: list[dict[str, Any]], patience: int) -> bool:
+    """Tell whether the last `patience` epochs brought no validation loss below the best before, as EarlyStopping."""
+    best, waited = math.inf, 0
+    for row in history:
+        improved = row["val_loss"] < best
+        best, waited = (row["val_loss"], 0) if improved else (best, waited + 1)
+    return waited >= patience
+
+
+def write_history(path: Path, history: list[dict[str, Any]]) -> None:
+    """Write the history as CSV, one row an epoch."""
+    file = io.StringIO()
+    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    write_text(path, file.getvalue())
+
+
+def save_model(name: str, model: CVAE, history: list[dict[str, Any]], facts: dict[str, Any], out: Path) -> None:
+    """Write the weights, the history and the manifest entry of a finished run to the folder `out`.
+
+    The entry is the facts and what the files and the packages say.
+    """
+    weights, log = f"{name}.weights.h5", f"{name}.history.csv"
+    configuration = {key: value for key, value in model.settings.items() if key in SIZES}
+    # A fresh model has no optimizer, whose state would treble the file. Keras stores the name: without one of our own
+    # it would count the models made before, and the same weights would have another SHA-256.
+    bare = CVAE(**configuration, seed=model.settings["seed"], name="cvae")
+    bare.set_weights(model.get_weights())
+    bare.save_weights(out / weights)
+    write_history(out / log, history)
+    entry = {
+        **facts,
+        "configuration": configuration,
+        "parameters": bare.count_params(),
+        "versions": describe_versions(),
+        "sha256": {file_name: digest_file(out / file_name) for file_name in (weights, log)},
+    }
+    write_manifest(out, name, entry)
+
+
+def describe_protocol(recipe: Recipe, data: Dataset) -> dict[str, Any]:
+    """Say how a recipe trains on these data and what its losses are measured on: a dict for the manifest."""
+    objective = ("labelled", "pixels", "beta", "warm_up", "continuous", "dropout")
+    n_validation, which = (recipe.held_out, "held-out training") if recipe.held_out else (len(data.y_test), "test")
+    return {
+        "training": f"{len(data.y_train) - recipe.held_out} images",
+        "validation": f"{n_validation} {which} images, one sample of z an image, after each epoch",
+        "selection": "the last epoch's weights",
+        "optimizer": f"Adam, learning rate {recipe.learning_rate}, {recipe.schedule}",
+        "batch_size": recipe.batch_size,
+        "epochs": recipe.epochs,
+        "early_stopping": f"validation loss, patience {recipe.patience}",
+        "objective": {key: getattr(recipe, key) for key in objective},
+    }
+
+
+def describe_command(name: str, recipe: Recipe, data: Dataset, seed: int, jit_compile: bool) -> str:
+    """Say how to make the model again: the command, or, for what it has no options for, the call in Python."""
+    has_name = name in RECIPES and replace(RECIPES[name], epochs=recipe.epochs) == recipe
+    is_mnist = data.edition != "custom" or (data.condition == DIGITS and Path(data.source).exists())
+    if has_name and is_mnist and jit_compile:
+        return f"python -m cvae_lib train {name} --epochs {recipe.epochs} --seed {seed} --data {describe_data(data)}"
+    settings = f"name={name!r}, seed={seed}" + ", jit_compile=False" * (not jit_compile)
+    return f"cvae_lib.training.loop.train({recipe!r}, data, out, {settings})"
+
+
+def describe_data(data: Dataset) -> str:
+    """Say how the option --data names these data, which the command line has loaded."""
+    return shlex.quote(data.source) if data.edition == "custom" else data.edition
