@@ -2,19 +2,20 @@
 
     python3 _static/draw_images.py
 
-One latent code, ten labels: the logo is the outline of the ten digits that the decoder draws in one handwriting. The
-preview is the same for a row of handwritings. Run it again when the model `mnist-2d` was trained anew.
+One latent code and ten labels give the logo: the outline of the ten digits that the decoder draws in one handwriting.
+The preview shows five handwritings. Run this script again when the model `mnist-2d` has been trained anew.
 """
 
 from pathlib import Path
 
 import contourpy
-import matplotlib.image
 import numpy as np
+from numpy.typing import ArrayLike
 
-from cvae_lib.data import N_CLASSES, one_hot
-from cvae_lib.model import decode
-from cvae_lib.plots import SIDE, tile
+from cvae_lib.data import one_hot
+from cvae_lib.data.mnist import IMAGE_SHAPE, N_CLASSES
+from cvae_lib.evaluate import decode
+from cvae_lib.pictures import as_pictures, enlarge, tile, write_png
 from cvae_lib.pretrained import load_pretrained
 
 HERE = Path(__file__).parent
@@ -23,26 +24,25 @@ HANDWRITING = (0.6, 0.3)
 ICON = 3
 
 
-def draw_digits(codes, labels):
-    """The decoder's pictures (n, 28, 28) of each code (n, 2) under its label (n,)."""
+def draw_digits(codes: ArrayLike, y: ArrayLike) -> np.ndarray:
+    """Draw each code (n, 2) as its digit y (n,): pictures (n, 28, 28)."""
     model = load_pretrained("mnist-2d")
-    pixels = decode(model, np.asarray(codes, "float32"), one_hot(labels))
-    return np.asarray(pixels).reshape(-1, SIDE, SIDE)
+    return as_pictures(decode(model, np.asarray(codes, "float32"), one_hot(y)))
 
 
-def outline(image, x=0.0, y=0.0):
-    """The 50 % contour of one picture as the data of an SVG path, moved by (x, y), in pixels of the picture."""
-    lines = contourpy.contour_generator(z=np.pad(image, 1)).lines(0.5)
+def outline(picture: np.ndarray, x: float = 0.0, y: float = 0.0) -> str:
+    """Trace the 50 % contour of a picture, moved by (x, y), in pixels; return it as the data of an SVG path."""
+    lines = contourpy.contour_generator(z=np.pad(picture, 1)).lines(0.5)
     points = [[f"{px + x - 0.5:.1f} {py + y - 0.5:.1f}" for px, py in line[:-1]] for line in lines if len(line) > 8]
     return "".join(f"M{'L'.join(one)}Z" for one in points)
 
 
-def write_svg(name, width, height, body):
+def write_svg(name: str, width: int, height: int, body: str) -> None:
     svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}">{body}</svg>\n'
-    (HERE / name).write_text(svg)
+    (HERE / name).write_text(svg, encoding="utf-8")
 
 
-def main():
+def main() -> None:
     labels = np.arange(N_CLASSES)
     digits = draw_digits([HANDWRITING] * N_CLASSES, labels)
     paths = [outline(digit, 21 * (i % 5) - 3, 24 * (i // 5) - 2) for i, digit in enumerate(digits)]
@@ -53,12 +53,12 @@ def main():
 
     # 1200 by 630 pixels, what previews ask for: five handwritings, ten digits each.
     codes = [(z1, HANDWRITING[1]) for z1 in np.linspace(-1.6, 1.6, 5)]
-    rows = draw_digits(np.repeat(codes, N_CLASSES, axis=0), np.tile(labels, 5)).reshape(5, N_CLASSES, SIDE, SIDE)
-    sheet = np.kron(tile(rows), np.ones((4, 4)))
+    rows = draw_digits(np.repeat(codes, N_CLASSES, axis=0), np.tile(labels, 5)).reshape(5, N_CLASSES, *IMAGE_SHAPE)
+    sheet = enlarge(tile(rows), 4)
     page = np.zeros((630, 1200))
     top, left = (np.array(page.shape) - sheet.shape) // 2
     page[top : top + sheet.shape[0], left : left + sheet.shape[1]] = sheet
-    matplotlib.image.imsave(HERE / "preview.png", page, cmap="gray", vmin=0, vmax=1, pil_kwargs={"optimize": True})
+    (HERE / "preview.png").write_bytes(write_png(page, optimize=True))
 
 
 if __name__ == "__main__":

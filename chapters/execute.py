@@ -1,31 +1,49 @@
 """Execute chapters and store their outputs: `python3 chapters/execute.py [chapter.md ...]`, without names all.
 
 For each chapter the text side (`.md`) is read, executed from the top in a fresh kernel, and written as its other
-half (`.ipynb`). On one machine the same text gives the same bytes: no timings, no random ids, no kernel version.
-The stored outputs are those of the full edition, so that edition must be at hand.
+half (`.ipynb`). On one machine the same text gives the same bytes: no timings, no random ids, no kernel version, and
+nothing of the user's own settings. The stored outputs are those of the full edition, so that edition must be at hand.
 """
 
 import argparse
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import jupytext
 import nbformat
 from nbclient import NotebookClient
+from nbformat import NotebookNode
 
-from cvae_lib.data import load_mnist
+from cvae_lib.data import DataError, load_mnist
 
 CHAPTERS = Path(__file__).parent
 CELL_SECONDS = 900
+WHERE_PACKAGES_ARE = ("PYTHONHOME", "PYTHONPATH", "PYTHONUSERBASE")
 
 
-def find_chapters():
-    """The text sides of all chapters: the Markdown files with a Jupytext header, in order."""
-    return sorted(path for path in CHAPTERS.glob("*.md") if "\njupytext:" in path.read_text()[:40])
+def find_chapters() -> list[Path]:
+    """Return the text sides of all chapters in order: the Markdown files with a Jupytext header."""
+    return sorted(path for path in CHAPTERS.glob("*.md") if "\njupytext:" in path.read_text(encoding="utf-8")[:40])
 
 
-def execute(text):
+def isolate(folder: str | Path) -> dict[str, str]:
+    """Return the environment of this process without the user's settings of Python, IPython, matplotlib and Keras.
+
+    A page must not depend on them: MPLBACKEND can remove its figures, PYTHONOPTIMIZE its checks, and a `keras.json`
+    changes its numbers. The empty `folder` takes the place of the folders where these programs look for settings. Data
+    sets are no longer found in Keras' own folder, so CVAE_DATA must name a file.
+    """
+    Path(folder, "matplotlibrc").touch()
+    settings = ("IPYTHON", "KERAS_", "MPLBACKEND", "PYTHON")
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(settings) or name in WHERE_PACKAGES_ARE
+    }
+    return kept | {"PYTHONUTF8": "1", **dict.fromkeys(("IPYTHONDIR", "KERAS_HOME", "MATPLOTLIBRC"), str(folder))}
+
+
+def execute(text: str) -> NotebookNode:
     """Execute the chapter of this Jupytext Markdown and return the notebook, outputs included."""
     notebook = jupytext.reads(text, fmt="md:myst")
     client = NotebookClient(
@@ -37,11 +55,12 @@ def execute(text):
         coalesce_streams=True,
         resources={"metadata": {"path": str(CHAPTERS)}},
     )
-    client.execute()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        client.execute(env=isolate(folder))
     return strip_machine(notebook)
 
 
-def strip_machine(notebook):
+def strip_machine(notebook: NotebookNode) -> NotebookNode:
     """Replace what differs from run to run or from machine to machine: cell ids, widget ids, the Python version."""
     language = notebook.metadata.get("language_info", {})
     notebook.metadata["language_info"] = {key: language[key] for key in ("name", "pygments_lexer") if key in language}
@@ -55,26 +74,30 @@ def strip_machine(notebook):
     return notebook
 
 
-def write_pair(path, notebook):
+def write_pair(path: Path, notebook: NotebookNode) -> None:
     """Write both sides: the executed notebook as nbformat writes it, the text as jupytext does (it wraps captions)."""
     nbformat.write(notebook, path.with_suffix(".ipynb"))
-    path.write_text(jupytext.writes(notebook, fmt="md:myst"))
+    path.write_text(jupytext.writes(notebook, fmt="md:myst"), encoding="utf-8")
 
 
-def main():
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("chapters", nargs="*", type=Path, help="chapters/NN_name.md (default: all)")
     paths = parser.parse_args().chapters or find_chapters()
-    digits = load_mnist()
+    for path in paths:
+        if path.resolve() not in find_chapters():
+            parser.error(f"{path} is not the text side of a chapter; expected chapters/NN_name.md")
+    try:
+        digits = load_mnist()
+    except DataError as error:
+        parser.error(str(error))
     if digits.edition != "full":
-        print(f"error: found the {digits.edition} edition; the stored outputs are those of full. Set CVAE_DATA.")
-        return 1
+        parser.error(f"found the {digits.edition} edition; the stored outputs are those of full. Set CVAE_DATA.")
     # Kernels run in the folder of the chapters: a relative path would point elsewhere there.
-    if Path(os.environ.get("CVAE_DATA", "")).exists():
-        os.environ["CVAE_DATA"] = str(Path(os.environ["CVAE_DATA"]).resolve())
+    os.environ["CVAE_DATA"] = str(Path(digits.source).resolve())
     for path in paths:
         print(f"{path.name} ...", flush=True)
-        write_pair(path, execute(path.read_text()))
+        write_pair(path, execute(path.read_text(encoding="utf-8")))
     return 0
 
 

@@ -9,7 +9,7 @@ import math
 import re
 from pathlib import Path
 
-from cvae_lib.pretrained import PRETRAINED, load_history
+from cvae_lib.pretrained import PRETRAINED, load_history, load_manifest
 
 CHAPTERS = Path(__file__).parent
 BENCHMARK = CHAPTERS.parent / "tests" / "benchmarks" / "results.json"
@@ -17,12 +17,12 @@ MET, OTHER = "met", "other protocol"
 NOT_MET = '<span class="not-met">not met</span>'
 YEAR_2017 = "2017"
 ELSEWHERE = "elsewhere"
-PLANES, LATENTS = "`sweep planes`", "`sweep latents`"
+BY_SEED, BY_LATENTS = "`sweep two_latents_by_seed`", "`sweep latent_count`"
 
 
 def print_of(chapter, start, after=""):
     """The numbers in the first printed line of an executed chapter that starts so, behind the text `after`."""
-    notebook = json.loads((CHAPTERS / f"{chapter}.ipynb").read_text())
+    notebook = json.loads((CHAPTERS / f"{chapter}.ipynb").read_text(encoding="utf-8"))
     printed = "\n".join("".join(out.get("text", "")) for cell in notebook["cells"] for out in cell.get("outputs", []))
     for line in printed[printed.find(after) :].splitlines():
         if line.strip().startswith(start):
@@ -34,7 +34,7 @@ def print_of(chapter, start, after=""):
 
 def column(table, name, key, scale=1):
     """The values of one column for one recipe of a stored table, a seed each."""
-    rows = json.loads((CHAPTERS / "results" / f"{table}.json").read_text())["rows"]
+    rows = json.loads((CHAPTERS / "results" / f"{table}.json").read_text(encoding="utf-8"))["rows"]
     return [scale * row[key] for row in rows if row["name"] == name]
 
 
@@ -70,21 +70,21 @@ def list_figures():
         compare("the lowest loss", 130.76, YEAR_2017, [min(log["val_loss"]) for log in logs], train),
         ["its reconstruction part", "126.15", YEAR_2017, parts[0], OTHER, both_decide, train],
         ["its KL", "4.61", YEAR_2017, parts[1], OTHER, both_decide, train],
-        compare("−log p(x given y)", 128.90, ELSEWHERE, column("planes", "mnist-2d", "exact"), PLANES),
-        compare("inference gap", 2.5, ELSEWHERE, column("planes", "mnist-2d", "gap"), PLANES, digits=1),
+        compare("−log p(x given y)", 128.90, ELSEWHERE, column("two_latents_by_seed", "mnist-2d", "exact"), BY_SEED),
+        compare("inference gap", 2.5, ELSEWHERE, column("two_latents_by_seed", "mnist-2d", "gap"), BY_SEED, digits=1),
         compare("−log p(x)", 129.89, ELSEWHERE, [print_of("10_weigh_the_label", "all ")[1]], "{ref}`ch-label`"),
-        compare("plain VAE: −ELBO", 151.21, ELSEWHERE, column("planes", "mnist-2d-vae", "elbo"), PLANES),
-        compare("plain VAE: −log p(x)", 145.85, ELSEWHERE, column("planes", "mnist-2d-vae", "exact"), PLANES),
+        compare("plain VAE: −ELBO", 151.21, ELSEWHERE, column("two_latents_by_seed", "mnist-2d-vae", "elbo"), BY_SEED),
+        compare("plain VAE: −log p(x)", 145.85, ELSEWHERE, column("two_latents_by_seed", "mnist-2d-vae", "exact"), BY_SEED),
         ["plain VAE: loss", "147 to 150, by version", "{cite:t}`keras_vae`", vae_training, OTHER, keras_io, "`train mnist-2d-vae`"],
-        compare("deeper: −ELBO", 127.3, ELSEWHERE, column("planes", "mnist-2d-deep", "elbo"), PLANES, deep, 1),
-        compare("deeper: −log p(x given y)", 125.36, ELSEWHERE, column("planes", "mnist-2d-deep", "exact"), PLANES, deep),
-        compare("20 latents: −ELBO", 97.18, ELSEWHERE, column("latents", "mnist-20d", "elbo"), LATENTS),
+        compare("deeper: −ELBO", 127.3, ELSEWHERE, column("two_latents_by_seed", "mnist-2d-deep", "elbo"), BY_SEED, deep, 1),
+        compare("deeper: −log p(x given y)", 125.36, ELSEWHERE, column("two_latents_by_seed", "mnist-2d-deep", "exact"), BY_SEED, deep),
+        compare("20 latents: −ELBO", 97.18, ELSEWHERE, column("latent_count", "mnist-20d", "elbo"), BY_LATENTS),
         *(
-            compare(f"{name}: label fidelity, %", percent, ELSEWHERE, fidelity, LATENTS, "another judge", 1, more=True)
+            compare(f"{name}: label fidelity, %", percent, ELSEWHERE, fidelity, BY_LATENTS, "another classifier", 1, more=True)
             for name, percent, fidelity in (
-                ("2 latents", 99.3, column("latents", "mnist-2d", "fidelity", 100)),
-                ("deeper", 99.5, column("latents", "mnist-2d-deep", "fidelity", 100)),
-                ("20 latents", 91.1, column("latents", "mnist-20d", "fidelity", 100)),
+                ("2 latents", 99.3, column("latent_count", "mnist-2d", "fidelity", 100)),
+                ("deeper", 99.5, column("latent_count", "mnist-2d-deep", "fidelity", 100)),
+                ("20 latents", 91.1, column("latent_count", "mnist-20d", "fidelity", 100)),
             )
         ),
         compare("digits read right, %", 93.6, ELSEWHERE, right, "{ref}`ch-classify`", digits=1, more=True),
@@ -118,21 +118,21 @@ def list_completions():
 
 def list_goals():
     """What this book set out to reach, beyond what others published."""
-    exact, bound = (column("planes", "mnist-2d-deep", key) for key in ("exact", "elbo"))
-    speed = json.loads(BENCHMARK.read_text())
+    exact, bound = (column("two_latents_by_seed", "mnist-2d-deep", key) for key in ("exact", "elbo"))
+    speed = json.loads(BENCHMARK.read_text(encoding="utf-8"))
     epoch, cold, use = (speed[name] for name in ("epoch", "cold_start", "use"))
     ours = epoch["ours"]["median"]
     # Where plain `fit` does not reach the loss of 2017, its 50 epochs are the least that it needs.
     plain = cold["plain"].get("reached", cold["plain"]["end"])
     end = {name: row.get("reached", math.inf) / plain for name, row in cold.items()}
     benchmark = "`tests/benchmarks/run.py`"
-    judge = json.loads((PRETRAINED / "judge" / "manifest.json").read_text())["judge"]["measured"]["test_accuracy"]
+    accuracy = load_manifest(PRETRAINED / "digit_classifier")["digit_classifier"]["measured"]["test_accuracy"]
     goals = [
-        ("two latents: −ELBO", 128.0, min(bound), 1, PLANES),
-        ("two latents: −ELBO, further", 126.0, min(bound), 1, PLANES),
-        ("two latents: −log p(x given y)", 125.4, min(exact), 1, PLANES),
-        ("two latents: −log p(x given y), further", 123.0, min(exact), 1, PLANES),
-        ("the judge's errors, %", 1.5, 100 * (1 - judge), 2, "`judge`"),
+        ("two latents: −ELBO", 128.0, min(bound), 1, BY_SEED),
+        ("two latents: −ELBO, further", 126.0, min(bound), 1, BY_SEED),
+        ("two latents: −log p(x given y)", 125.4, min(exact), 1, BY_SEED),
+        ("two latents: −log p(x given y), further", 123.0, min(exact), 1, BY_SEED),
+        ("the digit classifier's errors, %", 1.5, 100 * (1 - accuracy), 2, "`classifier`"),
         ("an epoch, of plain `fit`'s time", 0.50, ours / epoch["plain"]["median"], 2, benchmark),
         ("an epoch, of the time of PyTorch", 0.95, ours / epoch["torch"]["median"], 2, benchmark),
         ("an epoch, of the time of its matrix products alone", 1.54, ours / epoch["limit"]["median"], 2, benchmark),
@@ -164,7 +164,7 @@ def list_cells():
     flattered = print_of("10_weigh_the_label", "CVAE ", after="sampled  at the mean")[2]
     clean = print_of("03_train_and_read_the_log", "difference on the test digits:")[0]
     shared = print_of("11_train_two_latents_better", "price of one epsilon:")[0]
-    speed = json.loads(BENCHMARK.read_text())["use"]
+    speed = json.loads(BENCHMARK.read_text(encoding="utf-8"))["use"]
     grid = speed["loop"]["median"] / speed["grid"]["median"]
     return [
         ["imports; warnings off; `%pylab`", "first cell of each chapter", "names are imported, warnings seen", "–"],
@@ -208,35 +208,39 @@ def list_cells():
 PAGE = """(ch-ledger)=
 # Ledger
 
-Each published figure, and ours. This page is written by `python3 chapters/make_ledger.py` from the manifests of the
-models, the stored tables, the benchmark and what the chapters print; a test compares it with its sources. Commands are
-short for `python -m cvae_lib …`.
+Each published figure, and ours. This page is written by `python3 chapters/make_ledger.py` from the
+manifests of the models, the stored tables, the benchmark and what the chapters print; a test
+compares it with its sources. Commands are short for `python -m cvae_lib …`.
 
 ## Published figures
 
-Nats an image, lower is better, unless the first column says %. All ours are of the 10,000 test digits, which chose
-nothing: the weights are those of the last epoch. A figure is *met* when one of our seeds reaches it at the decimals that
-were published. *2017* is the notebook {{cite}}`conditional_vae_2017`, *elsewhere* a measurement of the same kind of model in another framework, made before this book and
-not published by anyone else. Two runs of `mnist-2d` differ by up to 0.2 nats through their seeds alone ({{ref}}`ch-training`), so a row
-that misses by less is no difference; the plain VAE's seeds differ by more ({{ref}}`ch-label`).
+Nats an image, lower is better, unless the first column says %. All ours are of the 10,000 test
+digits, which chose nothing: the weights are those of the last epoch. A figure is *met* when one of
+our seeds reaches it at the decimals that were published. *2017* is the notebook
+{{cite}}`conditional_vae_2017`, *elsewhere* a measurement of the same kind of model in another
+framework, made before this book and not published by anyone else. Two runs of `mnist-2d` differ by
+up to 0.2 nats through their seeds alone ({{ref}}`ch-training`), so a row that misses by less is no
+difference; the plain VAE's seeds differ by more ({{ref}}`ch-label`).
 
 {figures}
 ### Completing a digit
 
-The cost of the hidden part, label unknown, for 1, 2 and 3 visible quarters. {{cite:t}}`bingham2019pyro` train a network for
-each of these tasks; ours was trained for none. {{ref}}`ch-complete` lists what else differs, and says what the power $t$ is.
-So no verdict here, but {other}.
+The cost of the hidden part, label unknown, for 1, 2 and 3 visible quarters.
+{{cite:t}}`bingham2019pyro` train a network for each of these tasks; ours was trained for none.
+{{ref}}`ch-complete` lists what else differs, and says what the power $t$ is. So no verdict here,
+but {other}.
 
 {completions}
 ## What this book set out to reach
 
-Ratios of times are those of one run on one machine ({{ref}}`what-it-costs`); on another they are others.
+Ratios of times are those of one run on one machine ({{ref}}`what-it-costs`); on another they are
+others.
 
 {goals}
 ## The 2017 notebook, cell by cell
 
-What each cell of the notebook did {{cite}}`conditional_vae_2017`, where that is now, what changed, and what the old way cost, in
-nats where nothing else is said.
+What each cell of the notebook did {{cite}}`conditional_vae_2017`, where that is now, what changed,
+and what the old way cost, in nats where nothing else is said.
 
 {cells}"""
 
@@ -265,4 +269,4 @@ def make_page():
 
 
 if __name__ == "__main__":
-    (CHAPTERS / "ledger.md").write_text(make_page())
+    (CHAPTERS / "ledger.md").write_text(make_page(), encoding="utf-8")
