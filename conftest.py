@@ -1,38 +1,45 @@
-"""How pytest runs the book: the edition of the data, and what nbval compares.
+"""How pytest runs the book: the edition of the data, what nbval compares, and how two processes share the work.
 
-A cell tagged `full-data` prints what holds for MNIST itself: with another edition it runs and is not compared. A
-cell tagged `nbval-ignore-output` is never compared. The summary counts all three kinds.
+A cell tagged `full-data` prints what holds for MNIST itself, and one tagged `mnist-data` what holds for the sample of
+MNIST too: with other data the cell runs and is not compared. A cell tagged `nbval-ignore-output` is never compared.
+The summary counts all three kinds.
 
 Cells, and tests with the fixture `digits`, are marked `edition`: with another edition only they need to run again.
 """
 
 import os
+import re
+import tempfile
 from collections import Counter
 from pathlib import Path
 
 import nbval.kernel
-import nbval.plugin
 import pytest
+from nbval.plugin import IPyNbCell
+from xdist.scheduler import LoadScopeScheduling
 
+from chapters.execute import isolate
 from cvae_lib.data import DataError, load_mnist
 
 EDITION = pytest.StashKey()
+EDITIONS = {"full-data": {"full"}, "mnist-data": {"full", "sample"}}  # where an output with this tag holds
 
 
 def pytest_configure(config):
     if hasattr(config, "workerinput") and hasattr(os, "sched_setaffinity"):
         stay_on_own_cores(config.workerinput)
-    # Settle the edition once: notebooks run in other folders and must not each try to download.
-    choice = os.environ.get("CVAE_DATA")
-    if choice and choice not in ("full", "sample"):
-        os.environ["CVAE_DATA"] = str(Path(choice).expanduser().resolve())
     try:
         digits = load_mnist()
     except DataError as error:
         raise pytest.UsageError(str(error)) from None
-    if not choice:
-        os.environ["CVAE_DATA"] = digits.edition
     config.stash[EDITION] = digits.edition
+    # Settle the data once: notebooks run in other folders and must not each try to download.
+    os.environ["CVAE_DATA"] = "sample" if digits.edition == "sample" else str(Path(digits.source).resolve())
+    folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    config.add_cleanup(folder.cleanup)
+    environment = isolate(folder.name)
+    os.environ.clear()
+    os.environ.update(environment)
 
 
 def stay_on_own_cores(worker):
@@ -44,10 +51,26 @@ def stay_on_own_cores(worker):
     os.sched_setaffinity(0, cores[number % len(cores) :: worker["workercount"]])
 
 
-@pytest.fixture(scope="session")
-def digits():
-    """The digits of the edition that this test run uses."""
-    return load_mnist()
+class FilesAndPages(LoadScopeScheduling):
+    """Give each process of pytest-xdist whole files, and of the tests that visit pages all those of one page."""
+
+    def _split_scope(self, nodeid):
+        page = re.search(r"\[([^]]+\.html)", nodeid)
+        return page[1] if page else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return FilesAndPages(config, log)
+
+
+def longest_first(item):
+    """Sort the build of the book before its last chapters, which compute most, and the visits of pages to the end.
+
+    A process that has nothing left to do then waits for a page and not for a chapter.
+    """
+    if item.path.suffix == ".ipynb":
+        return 1, -int(item.path.name[:2])
+    return {"test_pages.py": 0, "test_site.py": 3}.get(item.path.name, 2), 0
 
 
 def execute_cell_input(self, cell_input, allow_stdin=None):
@@ -61,20 +84,36 @@ nbval.kernel.RunningKernel.execute_cell_input = execute_cell_input
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by mark
 def pytest_collection_modifyitems(config, items):
     for item in items:
-        is_cell = isinstance(item, nbval.plugin.IPyNbCell)
+        is_cell = isinstance(item, IPyNbCell)
         if is_cell or "digits" in item.fixturenames:
             item.add_marker("edition")
         if not is_cell:
             continue
         # Log lines reach stderr under Jupyter and not under nbval, so stderr proves nothing.
         item.parent.skip_compare += ("stderr",)
-        tags = item.cell.metadata.get("tags", [])
-        if "full-data" in tags and config.stash[EDITION] != "full":
+        tags = EDITIONS.keys() & item.cell.metadata.get("tags", [])
+        if any(config.stash[EDITION] not in EDITIONS[tag] for tag in tags):
             item.options["check"] = False
             kind = "run only"
         else:
             kind = "compared" if item.options["check"] else "ignored"
         item.user_properties.append(("cell", kind))
+    if hasattr(config, "workerinput"):
+        items.sort(key=longest_first)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """Compare how many pictures a cell shows: nbval, which cannot compare their pixels, does not look at all."""
+    yield
+    if isinstance(item, IPyNbCell) and item.test_outputs is not None:
+        stored, shown = count_pictures(item.cell.outputs), count_pictures(item.test_outputs)
+        if stored != shown:
+            item.raise_cell_error(f"found {shown} pictures in the outputs; expected {stored}, as in the notebook")
+
+
+def count_pictures(outputs):
+    return sum(kind.startswith("image/") for output in outputs for kind in output.get("data", {}))
 
 
 def pytest_runtest_logreport(report):

@@ -13,25 +13,39 @@ rng = np.random.default_rng(0)
 IMAGES = rng.uniform(size=(5, 784))
 
 
-def read_frames(content):
-    """The pixels (28, 28) of each frame in [0, 1], the share of the bar that is bright, and the milliseconds."""
+SHAPES = {(28, 28): 8, (8, 8): 28, (12, 20): 11, (12, 20, 3): 11}  # each with the side of a pixel's square
+
+
+def read_frames(content, shape=(28, 28)):
+    """The pictures (n, *shape) in [0, 1], the share of the bar that is bright, and the milliseconds of each frame."""
     film = Image.open(io.BytesIO(content))
     pictures, bars, times = [], [], []
+    (height, width), side = shape[:2], SHAPES[shape]
     for i in range(film.n_frames):
         film.seek(i)
-        grey = np.asarray(film.convert("L"))
-        assert grey.shape == (238, 224)
-        blocks = grey[:224].reshape(28, 8, 28, 8)
-        assert (blocks == blocks[:, :1, :, :1]).all(), "a pixel is a block of 8 by 8"
-        pictures.append(blocks[:, 0, :, 0] / 255)
-        bars.append((grey[-5] == 255).mean())
+        frame = np.asarray(film.convert("RGB" if len(shape) == 3 else "L")).reshape(
+            height * side + 14, width * side, -1
+        )
+        blocks = frame[: height * side].reshape(height, side, width, side, -1)
+        assert (blocks == blocks[:, :1, :, :1]).all(), "a pixel is a square"
+        pictures.append(blocks[:, 0, :, 0].reshape(shape) / 255)
+        bars.append((frame[-5, :, 0] == 255).mean())
         times.append(film.info["duration"])
     return np.array(pictures), bars, times
 
 
-def test_each_frame_shows_its_image():
-    pictures, _, _ = read_frames(animate_digits(IMAGES, 40))
-    np.testing.assert_allclose(pictures.reshape(5, 784), IMAGES, atol=0.5 / 31 + 0.5 / 255)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_each_frame_shows_its_image(shape):
+    images = rng.uniform(size=(3, *shape))
+    for given in (images, images.reshape(3, -1)):
+        pictures, bars, _ = read_frames(animate_digits(given, 40, shape), shape)
+        np.testing.assert_allclose(pictures, images, atol=0.5 / 31 + 0.5 / 255)
+        np.testing.assert_allclose(bars, [0, 0.5, 1], atol=0.01)
+
+
+def test_images_of_another_size_are_refused():
+    with pytest.raises(ValueError, match="image_shape"):
+        animate_digits(np.zeros((49, 64)), 40)
 
 
 def test_black_and_white_stay_black_and_white():
@@ -50,8 +64,9 @@ def test_frames_stay_as_long_as_told(milliseconds):
     assert times == np.broadcast_to(milliseconds, 5).tolist()
 
 
-def test_it_is_an_animated_png_that_plays_for_ever():
-    content = animate_digits(IMAGES, 40)
+@pytest.mark.parametrize("images, shape", [(IMAGES, (28, 28)), (rng.uniform(size=(5, 720)), (12, 20, 3))])
+def test_it_is_an_animated_png_that_plays_for_ever(images, shape):
+    content = animate_digits(images, 40, shape)
     film = Image.open(io.BytesIO(content))
     assert content.startswith(b"\x89PNG\r\n\x1a\n") and b"acTL" in content
     assert (film.format, film.n_frames, film.info["loop"]) == ("PNG", 5, 0)
@@ -115,7 +130,7 @@ def test_the_still_is_the_first_frame_and_stays(open_film):
     )
 
 
-def test_who_asks_for_less_motion_sees_the_still_first(open_film):
+def test_readers_who_ask_for_less_motion_see_the_still_first(open_film):
     tab = open_film("reduce")
     assert tab.locator("canvas").is_visible() and tab.locator("img").is_hidden()
     tab.get_by_role("button", name="Play the film").click()

@@ -83,9 +83,6 @@ def test_kl_adds_up_over_independent_axes():
     assert min(each) > 0.01
 
 
-# Ink, stroke, width and slant
-
-
 # Active units
 
 
@@ -95,6 +92,9 @@ def test_latents_that_move_with_the_image_are_counted():
     assert active_units(z_mean) == 2
     assert active_units(z_mean, threshold=0.005) == 3
     assert active_units(z_mean[:, 3:]) == 0
+
+
+# Ink, stroke, width and slant
 
 
 def draw_bar(width, slant=0.0, length=20, left=8, top=3):
@@ -188,6 +188,24 @@ def test_images_are_measured_one_by_one():
         for values, alone in zip(together, measure_shape(picture)):
             assert values.shape == (3,) and alone.shape == (1,)
             assert values[i] == pytest.approx(alone[0])
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (12, 20), (20, 12)])
+def test_images_of_any_shape_are_measured(shape):
+    """The same blot has the same shape, whatever the size of the picture it is in."""
+    blot = np.random.default_rng(0).uniform(size=(7, 6))
+    small, large = np.zeros((2, *shape)), np.zeros((28, 28))
+    small[0, :7, :6] = small[1, -7:, -6:] = large[5:12, 9:15] = blot
+    for given in (small, small.reshape(2, -1)):
+        for values, expected in zip(measure_shape(given, shape), measure_shape(large)):
+            np.testing.assert_allclose(values, [expected[0]] * 2, rtol=1e-9, atol=1e-9)
+
+
+def test_images_without_one_ink_are_refused():
+    with pytest.raises(ValueError, match=r"\(12, 20, 3\); expected \(height, width\)"):
+        measure_shape(np.zeros((2, 720)), (12, 20, 3))
+    with pytest.raises(ValueError, match=r"\(49, 64\)"):  # as many numbers as four of 28 by 28
+        measure_shape(np.zeros((49, 64)))
 
 
 def test_digits_lean_and_spread_as_the_eye_says(digits):

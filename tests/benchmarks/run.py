@@ -28,10 +28,10 @@ ROUNDS = 3
 STYLES = {"ours": None, "plain": None, "torch": "torch", "jax": "jax"}
 STEPS = {
     "`fit` on arrays, no options": ("plain", {}),
-    "XLA (`jit_compile`), which gathers each batch by index": ("ours", {"depth": 1, "two_heads": True}),
+    "XLA (`jit_compile`), which gathers each batch by index": ("ours", {"at_once": 1, "two_heads": True}),
     "and compiles a loop of 40 steps": ("ours", {"two_heads": True}),
     "and one product for both heads: this book's trainer": ("ours", {}),
-    "tried: a loop of 240 steps, a whole epoch": ("ours", {"depth": 240}),
+    "tried: a loop of 240 steps, a whole epoch": ("ours", {"at_once": 240}),
 }
 GROWTH = {
     "size": [6_000, 60_000, 600_000],
@@ -163,7 +163,7 @@ def describe_machine():
     """The processor, its cores, the system and the versions that the figures belong to."""
     cpu = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), cpu)
     packages = [name for name in ("tensorflow", "keras", "numpy", "torch", "jax") if has(name)]
     return {
@@ -338,13 +338,13 @@ def main():
     parser.add_argument("--out", type=Path, default=HERE, help="the folder to write to (default: beside this file)")
     options = parser.parse_args()
     stored = options.out / "results.json"
-    results = json.loads(stored.read_text()) if stored.exists() and options.names else {}
+    results = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() and options.names else {}
     results["machine"] = describe_machine()
     for name in options.names or MEASURES:
         print(f"{name} ...", flush=True)
         results[name] = MEASURES[name]()
-        stored.write_text(json.dumps(results, indent=2) + "\n")
-        (options.out / "results.md").write_text(report(results))
+        stored.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        (options.out / "results.md").write_text(report(results), encoding="utf-8")
     print(report(results))
 
 

@@ -13,23 +13,24 @@ import numpy as np
 BATCH, RATE = 250, 1e-3
 
 
-def train_ours(digits, epochs, seed=1, n_hidden=512, n_z=2, batch_size=BATCH, depth=None, two_heads=False):
+def train_ours(digits, epochs, seed=1, n_hidden=512, n_z=2, batch_size=BATCH, at_once=None, two_heads=False):
     """The trainer of the library, without its files.
 
-    depth takes the place of its own number of batches in a stack; with two_heads each head has its own product.
+    at_once takes the place of its own number of steps in a call; with two_heads each head has its own product.
     """
-    from cvae_lib import training
-    from cvae_lib.variants import Variant
+    from cvae_lib.training.batches import count_steps, shuffled_index_blocks, steps_per_call
+    from cvae_lib.training.compiled import CompiledCVAE
+    from cvae_lib.training.loop import make_model
+    from cvae_lib.training.recipes import Recipe
 
-    recipe = training.Recipe(n_z=n_z, n_hidden=n_hidden, batch_size=batch_size, learning_rate=RATE)
+    recipe = Recipe(n_z=n_z, n_hidden=n_hidden, batch_size=batch_size, learning_rate=RATE, epochs=epochs)
     if two_heads:  # for the rest of the process: worker.py gives each measurement its own
-        training.FastVariant.call = Variant.call
-    model = training.make_model(recipe, digits, seed, epochs)
-    n = len(digits.y_train)
-    depth = depth or training.choose_depth(n, batch_size)
-    steps = training.count_steps(digits, recipe) // depth
-    stacks = training.shuffled_stacks(n, batch_size, depth, seed)
-    return time_fit(model, epochs, x=stacks, steps_per_epoch=steps, shuffle=False)
+        CompiledCVAE.call = lambda self, inputs, training=None: self.cvae(inputs, training=training)
+    model, n = make_model(recipe, digits, seed), len(digits.y_train)
+    at_once = at_once or steps_per_call(n, batch_size)
+    blocks = shuffled_index_blocks(n, batch_size, at_once, seed)
+    steps = count_steps(n, batch_size) // at_once
+    return time_fit(model, epochs, x=blocks, steps_per_epoch=steps, shuffle=False)
 
 
 def train_plain(digits, epochs, seed=1, validate=False):
@@ -37,7 +38,7 @@ def train_plain(digits, epochs, seed=1, validate=False):
 
     With `validate` the test digits are scored after each epoch, which counts, and their losses are returned.
     """
-    import cvae_lib.quiet  # noqa: F401
+    import cvae_lib._tensorflow  # noqa: F401
 
     # isort: split
     import keras

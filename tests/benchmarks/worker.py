@@ -66,7 +66,7 @@ def repeat_step(step, jit_compile=False):
 
 def multiply_all():
     """A function that makes the eleven matrix products of one step of 250 digits."""
-    import cvae_lib.quiet  # noqa: F401
+    import cvae_lib._tensorflow  # noqa: F401
 
     # isort: split
     import tensorflow as tf
@@ -94,7 +94,8 @@ def measure_pieces(repeats=7):
     import keras
     import tensorflow as tf
 
-    from cvae_lib import fast, model
+    from cvae_lib import model
+    from cvae_lib.training.compiled import apply_together
 
     x = tf.Variable(tf.random.uniform((250, 784)))
     x_logits = tf.Variable(tf.random.normal((250, 784)))
@@ -147,7 +148,7 @@ def measure_pieces(repeats=7):
     pieces["adam"] = update(keras.optimizers.Adam(1e-3))
     pieces["loss"] = differentiate(model.reconstruction_loss)
     pieces["heads"] = differentiate_heads(lambda layers, h: [layer(h) for layer in layers])
-    pieces["heads_together"] = differentiate_heads(fast.apply_together)
+    pieces["heads_together"] = differentiate_heads(apply_together)
     pieces["draws"] = draw(2)
     pieces["draws_200"] = draw(200)
     found = {}
@@ -177,18 +178,20 @@ def measure_ending(autotune, runs=20, epochs=6):
     import keras
     import tensorflow as tf
 
-    from cvae_lib import training
+    from cvae_lib.training.batches import shuffled_index_blocks
+    from cvae_lib.training.loop import make_model
+    from cvae_lib.training.recipes import Recipe
 
-    digits, recipe = load_digits(6_000), training.Recipe()
-    model = training.make_model(recipe, digits, 1, epochs)
+    digits, recipe = load_digits(6_000), Recipe(epochs=epochs)
+    model = make_model(recipe, digits, seed=1)
     options = tf.data.Options()
     options.autotune.enabled = autotune
     ends, found = [], {"seconds": [], "ending": []}
     last = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: ends.append(time.perf_counter()))
     for _ in range(runs + 1):
         start = time.perf_counter()
-        stacks = training.shuffled_stacks(6_000, recipe.batch_size, 24, 1).with_options(options)
-        model.fit(stacks, steps_per_epoch=1, epochs=epochs, shuffle=False, verbose=0, callbacks=[last])
+        blocks = shuffled_index_blocks(6_000, recipe.batch_size, 24, 1).with_options(options)
+        model.fit(blocks, steps_per_epoch=1, epochs=epochs, shuffle=False, verbose=0, callbacks=[last])
         found["seconds"].append(time.perf_counter() - start)
         found["ending"].append(time.perf_counter() - ends[-1])
     return {name: seconds[1:] for name, seconds in found.items()}  # the first run compiles
@@ -206,11 +209,12 @@ def measure_cold_start(recipe, target=130.77):
         loading = time.perf_counter() - STARTED
         seconds, val_loss = twins.train_plain(digits, 50, validate=True)
     else:
-        from cvae_lib.training import train
+        from cvae_lib.training.loop import train
+        from cvae_lib.training.recipes import RECIPES
 
         loading = time.perf_counter() - STARTED
         with tempfile.TemporaryDirectory() as out:
-            history = train(recipe, digits, out, verbose=0)
+            history = train(RECIPES[recipe], digits, out, recipe, verbose=0)
         seconds, val_loss = history["seconds"], history["val_loss"]
     reached = [epoch for epoch, loss in enumerate(val_loss, start=1) if loss <= target]
     found = {"epochs": len(seconds), "end": loading + sum(seconds), "best": min(val_loss), "last": val_loss[-1]}
@@ -224,8 +228,8 @@ def measure_inference():
     import numpy as np
 
     from cvae_lib.data import load_mnist, one_hot
+    from cvae_lib.evaluate import decode, encode
     from cvae_lib.likelihood import log_likelihood, make_grid
-    from cvae_lib.model import decode
     from cvae_lib.pretrained import load_pretrained
     from cvae_lib.widgets import render_digit
 
@@ -237,21 +241,20 @@ def measure_inference():
         for i in range(64):
             model.decoder.predict([z[i : i + 1], label[i : i + 1]], verbose=0)
 
-    train = [digits.x_train, digits.label_train]
     moves = iter(np.linspace(-2, 2, 300))
     grid = make_grid()
     return {
         "grid": repeat(lambda: decode(model, z, label), 20),
         "loop": repeat(loop, 5),
-        "encode": repeat(lambda: model.encoder.predict(train, batch_size=1000, verbose=0), 5),
-        "likelihood": repeat(lambda: log_likelihood(model, digits.x_test, digits.y_test, grid), 3),
+        "encode": repeat(lambda: encode(model, digits.x_train, digits.label_train), 5),
+        "likelihood": repeat(lambda: log_likelihood(model, digits.x_test, digits.label_test, grid), 3),
         "slider": repeat(lambda: render_digit(lambda *codes: decode(model, *codes), 3, next(moves), 0.5), 200),
     }
 
 
 def measure_first_decode():
     """Seconds from the start of the process to the first decoded digit, with the shipped weights."""
-    from cvae_lib.model import decode
+    from cvae_lib.evaluate import decode
     from cvae_lib.pretrained import load_pretrained
 
     decode(load_pretrained("mnist-2d"), [[0.0, 0.0]], [[1.0] + [0.0] * 9])

@@ -13,11 +13,10 @@ import subprocess
 import sys
 import time
 import urllib.request
-from pathlib import Path
 
 import pytest
+from book_sources import CHAPTERS
 
-ROOT = Path(__file__).parent.parent
 START_SECONDS = 90
 RUN_SECONDS = 300
 
@@ -51,14 +50,14 @@ def tab(browser):
 def lab(browser, tmp_path_factory):  # after the browser: without one there is nothing to start
     """The address of a JupyterLab on a copy of the chapters, with settings of its own; its processes end with it."""
     tmp_path = tmp_path_factory.mktemp("lab")
-    chapters = shutil.copytree(ROOT / "chapters", tmp_path / "chapters", ignore=shutil.ignore_patterns(".*", "__*"))
+    chapters = shutil.copytree(CHAPTERS, tmp_path / "chapters", ignore=shutil.ignore_patterns(".*", "__*"))
     port = free_port()
     places = {f"JUPYTER_{name}_DIR": str(tmp_path / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
     places |= {f"JUPYTERLAB_{name}_DIR": str(tmp_path / name.lower()) for name in ("SETTINGS", "WORKSPACES")}
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}"]
     command += ["--ServerApp.port_retries=0", "--IdentityProvider.token=", "--ServerApp.password="]
     command += ["--LabApp.news_url=", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
-    with open(tmp_path / "lab.log", "w") as log:
+    with open(tmp_path / "lab.log", "w", encoding="utf-8") as log:
         server = subprocess.Popen(
             [*command, f"--ServerApp.root_dir={chapters}"],
             env={**os.environ, **places, "CVAE_DATA": "sample"},
@@ -69,7 +68,7 @@ def lab(browser, tmp_path_factory):  # after the browser: without one there is n
     address = f"http://127.0.0.1:{port}"
 
     def answers():
-        assert server.poll() is None, (tmp_path / "lab.log").read_text()[-2000:]
+        assert server.poll() is None, (tmp_path / "lab.log").read_text(encoding="utf-8")[-2000:]
         try:
             return urllib.request.urlopen(f"{address}/api/status", timeout=5).status == 200
         except OSError:

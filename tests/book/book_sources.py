@@ -1,0 +1,85 @@
+"""The book as files: its pages, the cells of its chapters, and the prose of its texts."""
+
+import re
+from functools import cache
+from pathlib import Path
+
+import nbformat
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+CHAPTERS = ROOT / "chapters"
+NOTEBOOKS = sorted(CHAPTERS.glob("*.ipynb"))
+TEXTS = sorted(path for path in CHAPTERS.glob("*.md") if path.read_text(encoding="utf-8").startswith("---\njupytext:"))
+TOC = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+LISTED = [TOC["root"], *(entry["file"] for part in TOC["parts"] for entry in part["chapters"])]
+# All without their suffix: what the table of contents lists, what of this is a chapter, and what the site has besides.
+SOURCES = [name.removesuffix(".ipynb") for name in LISTED]
+EXECUTED = [name.removesuffix(".ipynb") for name in LISTED if name.endswith(".ipynb")]
+PAGES = [*SOURCES, "search", "genindex", "404"]
+
+FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
+BLOCK = re.compile(r"^ *(`{3,})([^\n]*)\n(.*?)^ *\1$", re.DOTALL | re.MULTILINE)
+ROLE = re.compile(r"\{([\w:]+)\}`([^`<]+)(<[^`>]+>)?`")
+# What stands in a text and not on its page: options of directives, their fences and names, labels, the addresses of
+# links, the numbers of lists, formulas (MathJax draws them), and the few tags of HTML that the texts may use.
+NOT_SHOWN = re.compile(
+    r"^:[a-z_-]+:.*$|^ *:::+ *(?:\{[\w-]+\})?|^\([\w-]+\)=$|(?<=\])\([^)]*\)|^ *\d+\. "
+    r"|\$\$.*?\$\$|\$[^$]+\$|</?(?:a|br|details|span|summary)\b[^>]*>",
+    re.DOTALL | re.MULTILINE,
+)
+GAP = "\0"
+
+
+@cache
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(path):
+    return [cell for cell in read(path).cells if cell.cell_type == "code" and cell.source.strip()]
+
+
+def printed(cell):
+    """What a cell shows as text, apart from the name of a figure or a widget."""
+    texts = [out.get("text", "") or out.get("data", {}).get("text/plain", "") for out in cell.outputs]
+    return "\n".join(text for text, out in zip(texts, cell.outputs) if set(out.get("data", {})) <= {"text/plain"})
+
+
+def pictures(cell):
+    """The MIME types of the pictures that a cell shows."""
+    return [kind for output in cell.outputs for kind in output.get("data", {}) if kind.startswith("image/")]
+
+
+def squeeze(text):
+    """The letters and digits of a text: what is left of it whatever its markup, quotes, dashes and line breaks."""
+    return re.sub(r"[\W_]+", "", text)
+
+
+def blank(found):
+    """Put a gap of as many lines in the place of a match."""
+    return GAP + "\n" * found[0].count("\n")
+
+
+def without_front_matter(path):
+    return FRONT_MATTER.sub(blank, path.read_text(encoding="utf-8"))
+
+
+def prose(path):
+    """The pieces of a text that its page must show in this order, each with the number of its line.
+
+    MyST is not asked, on purpose: a line that it takes for a comment must be on the page too. Code that is only shown
+    counts as prose; cells do not, and neither does what a directive puts in the place of its block.
+    """
+
+    def show_block(found):
+        return blank(found) if found[2].startswith("{") else "\n" + re.sub(r"[^\w\n]", " ", found[3])
+
+    def show_role(found):
+        """The text of a role; nothing for one that shows the title or the number of what it names."""
+        return found[2] if found[3] or found[1] == "term" else blank(found)
+
+    text = ROLE.sub(show_role, BLOCK.sub(show_block, without_front_matter(path)))
+    text = re.sub(r"`([^`]+)`", lambda found: re.sub(r"[^\w\n]", " ", found[1]), text)
+    lines = enumerate(NOT_SHOWN.sub(blank, text).split("\n"), start=1)
+    return [(number, piece) for number, line in lines for piece in line.split(GAP) if squeeze(piece)]

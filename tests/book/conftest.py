@@ -1,0 +1,90 @@
+"""The built book, and a server for it: what the tests of the pages share."""
+
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib import resources
+from pathlib import Path
+
+import pytest
+from book_sources import ROOT
+
+NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".*_cache", "_build", "node_modules", "trained")
+BUILD = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", ".", "-W", "-n"]
+BUILD_SECONDS = 300
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory, worker_id):
+    """The folder of the site, built strictly from a copy of the repository.
+
+    Of several processes of pytest-xdist the first that asks builds it, and the others wait.
+    """
+    pytest.importorskip("jupyter_book", reason="jupyter-book is not installed: pip install -r requirements.txt")
+    base = tmp_path_factory.getbasetemp()
+    book = (base if worker_id == "master" else base.parent) / "book"
+    complaints = book / "_build/complaints.txt"
+    try:
+        book.mkdir()
+    except FileExistsError:
+        end = time.monotonic() + BUILD_SECONDS
+        while not complaints.exists():
+            assert time.monotonic() < end, f"another process did not build the book in {BUILD_SECONDS} s"
+            time.sleep(0.2)
+    else:
+        build(book, complaints)
+    assert complaints.read_text(encoding="utf-8") == ""
+    return book / "_build/html"
+
+
+def build(book, complaints):
+    """Build a copy of the repository in the folder `book`, and leave a file of what was wrong, empty for nothing."""
+    shutil.copytree(ROOT, book, ignore=NOT_COPIED, dirs_exist_ok=True)
+    done = subprocess.run([*BUILD, "--keep-going"], cwd=book, capture_output=True, text=True, encoding="utf-8")
+    text = (done.stdout[-3000:] + done.stderr[-3000:] or "the build failed") if done.returncode else ""
+    complaints.parent.mkdir(exist_ok=True)
+    complaints.with_suffix(".part").write_text(text, encoding="utf-8")
+    complaints.with_suffix(".part").replace(complaints)
+
+
+class Pages(SimpleHTTPRequestHandler):
+    """Serve a site under /book/, as Pages would, and its 404 page for what does not exist."""
+
+    def translate_path(self, path):
+        return super().translate_path(path.removeprefix("/book"))
+
+    def send_error(self, code, message=None, explain=None):
+        lost = Path(self.directory, "404.html")
+        self.send_response(code)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(lost.read_bytes() if lost.exists() else b"")
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture(scope="module")
+def serve():
+    """Serve a folder on this machine until the tests of the file have run: a function from folder to address."""
+    servers = []
+
+    def serve(folder):
+        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), partial(Pages, directory=folder)))
+        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{servers[-1].server_port}/book/"
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def axe():
+    """The script of axe-core, which looks for barriers to accessibility."""
+    pytest.importorskip("axe_playwright_python", reason="axe is not installed: pip install -r requirements.txt")
+    return resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")

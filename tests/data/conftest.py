@@ -1,0 +1,76 @@
+"""Small data sets as files hold them, and how to write them."""
+
+import gzip
+import hashlib
+import struct
+
+import numpy as np
+import pytest
+
+from cvae_lib.data.readers import IDX_NAMES, KEYS
+
+
+@pytest.fixture
+def make_raw():
+    """Make random pictures with labels: every grey value, every class."""
+
+    def make(n_train=23, n_test=11, image_shape=(28, 28), n_classes=10):
+        rng = np.random.default_rng(0)
+        raw = {}
+        for split, n in (("train", n_train), ("test", n_test)):
+            raw[f"x_{split}"] = rng.integers(0, 256, (n, *image_shape), "uint8")
+            raw[f"y_{split}"] = (np.arange(n) * 7 % n_classes).astype("uint8")
+        return raw
+
+    return make
+
+
+@pytest.fixture
+def raw(make_raw):
+    return make_raw()
+
+
+@pytest.fixture
+def write_npz():
+    def write(path, raw):
+        np.savez(path, **raw)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def write_idx():
+    def write(folder, raw, zipped=False, dotted=False):
+        for key, name in IDX_NAMES.items():
+            sizes = raw[key].shape
+            content = (
+                b"\x00\x00\x08" + bytes([len(sizes)]) + struct.pack(f">{len(sizes)}I", *sizes) + raw[key].tobytes()
+            )
+            name = name.replace("-idx", ".idx") if dotted else name
+            (folder / (name + ".gz" * zipped)).write_bytes(gzip.compress(content) if zipped else content)
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def digest_of():
+    def digest(raw):
+        return hashlib.sha256(b"".join(raw[key].astype("uint8").tobytes() for key in KEYS)).hexdigest()
+
+    return digest
+
+
+@pytest.fixture
+def check_holds():
+    """Check that a data set holds these images in [0, 1], and these labels."""
+
+    def check(dataset, raw):
+        for split in ("train", "test"):
+            x, y = raw[f"x_{split}"], raw[f"y_{split}"]
+            expected = (x.reshape(len(x), -1).astype("float64") / 255).astype("float32")
+            np.testing.assert_array_equal(getattr(dataset, f"x_{split}"), expected, strict=True)
+            np.testing.assert_array_equal(getattr(dataset, f"y_{split}"), y.astype("int64"), strict=True)
+
+    return check

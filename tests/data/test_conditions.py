@@ -1,0 +1,90 @@
+"""From labels to vectors: classes and numbers, and which labels are refused."""
+
+import re
+
+import numpy as np
+import pytest
+
+from cvae_lib.data import Classes, Numbers, one_hot
+
+SLOPES = Numbers(("slant", "thickness", "height"))
+
+
+def test_one_hot_sets_the_entry_of_the_label():
+    encoded = one_hot([[3, 0], [9, 3]])
+    assert encoded.shape == (2, 2, 10) and encoded.dtype == np.float32
+    np.testing.assert_array_equal(encoded.argmax(-1), [[3, 0], [9, 3]])
+    np.testing.assert_array_equal(np.sort(encoded, -1), np.broadcast_to([0] * 9 + [1], (2, 2, 10)))
+
+
+def test_one_hot_takes_a_single_label():
+    np.testing.assert_array_equal(one_hot(2), [0, 0, 1, 0, 0, 0, 0, 0, 0, 0])
+
+
+def test_one_hot_has_as_many_entries_as_there_are_classes():
+    np.testing.assert_array_equal(one_hot([2, 0], 3), [[0, 0, 1], [1, 0, 0]])
+    with pytest.raises(ValueError, match=r"integers in 0\.\.2"):
+        one_hot([3], 3)
+
+
+@pytest.mark.parametrize("y", [[10], [-1], [0, 3, 11], [1.0], [True], ["3"], [[0, 1], [2, -3]]])
+def test_one_hot_refuses_what_is_no_digit(y):
+    with pytest.raises(ValueError, match=r"integers in 0\.\.9"):
+        one_hot(y)
+
+
+def test_classes_are_encoded_one_hot():
+    letters = Classes(tuple("ABC"))
+    encoded = letters.encode(np.array([2, 0, 2], "uint8"))
+    np.testing.assert_array_equal(encoded, np.float32([[0, 0, 1], [1, 0, 0], [0, 0, 1]]), strict=True)
+    assert letters.n_y == 3
+
+
+def test_numbers_are_encoded_as_they_are():
+    y = np.array([[0.25, -1, 3], [1e-3, 0, 1 / 3]])
+    np.testing.assert_array_equal(SLOPES.encode(y), y.astype("float32"), strict=True)
+    np.testing.assert_array_equal(SLOPES.encode([[1, 2, 3]]), np.float32([[1, 2, 3]]), strict=True)
+    assert SLOPES.n_y == 3
+
+
+@pytest.mark.parametrize("condition, y", [(Classes(("a", "b")), []), (SLOPES, np.zeros((0, 3)))])
+def test_no_labels_are_encoded_as_no_vectors(condition, y):
+    assert condition.encode(np.asarray(y, int)).shape == (0, condition.n_y)
+
+
+@pytest.mark.parametrize(
+    "condition, y, found, expected",
+    [
+        (Classes(("a", "b")), [0, 2], "labels from 0 to 2", "labels from 0 to 1"),
+        (Classes(("a", "b")), [-1], "labels from -1 to -1", "labels from 0 to 1"),
+        (Classes(("a", "b")), [0.0, 1.0], "float64", "one axis of integers"),
+        (Classes(("a", "b")), [True], "bool", "one axis of integers"),
+        (Classes(("a", "b")), ["a"], "<U1", "one axis of integers"),
+        (Classes(("a", "b")), [[0, 1]], "(1, 2)", "one axis of integers"),
+        (Classes(("a", "b")), 1, "()", "one axis of integers"),
+        (SLOPES, [1.0, 2.0, 3.0], "(3,)", "(n, 3): slant, thickness, height"),
+        (SLOPES, [[1.0, 2.0]], "(1, 2)", "(n, 3): slant, thickness, height"),
+        (SLOPES, [["1", "2", "3"]], "<U1", "real numbers"),
+        (SLOPES, [[1j, 2, 3]], "complex128", "real numbers"),
+        (SLOPES, [[True, True, False]], "bool", "real numbers"),
+        (SLOPES, [[1, 2, 3], [4, np.nan, 6]], "nan as thickness in row 1", "finite"),
+        (SLOPES, [[1, 2, -np.inf]], "-inf as height in row 0", "finite"),
+        (SLOPES, [[1e39, 2, 3]], "1e+39 as slant in row 0", "finite float32"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(condition, y, found, expected):
+    with pytest.raises(ValueError, match=f"found .*{re.escape(found)}.*; expected .*{re.escape(expected)}"):
+        condition.encode(y)
+
+
+@pytest.mark.parametrize("kind", [Classes, Numbers])
+@pytest.mark.parametrize("names", [(), ["a", "b"], "ab", (0, 1), None])
+def test_names_are_a_tuple_of_strings(kind, names):
+    with pytest.raises(ValueError, match="names: found .* expected a tuple"):
+        kind(names)
+
+
+@pytest.mark.parametrize("kind", [Classes, Numbers])
+def test_names_are_different(kind):
+    with pytest.raises(ValueError, match="found 'b' more than once"):
+        kind(("a", "b", "c", "b"))

@@ -1,0 +1,37 @@
+"""Digits of noise in a file, a recipe that takes a second, and TensorFlow step by step."""
+
+import cvae_lib._tensorflow  # noqa: F401
+
+# isort: split
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from cvae_lib.training.recipes import Recipe
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    return Recipe(n_hidden=8, batch_size=16, learning_rate=0.01, epochs=1)
+
+
+@pytest.fixture(scope="session")
+def make_file(tmp_path_factory):
+    """Write an .npz file of 40 and 20 digits of noise."""
+
+    def make(name, seed=0):
+        path, rng = tmp_path_factory.mktemp("data") / name, np.random.default_rng(seed)
+        sizes = {"train": 40, "test": 20}
+        x = {f"x_{split}": rng.integers(0, 255, (n, 28, 28), "uint8") for split, n in sizes.items()}
+        np.savez(path, **x, **{f"y_{split}": np.arange(n) % 10 for split, n in sizes.items()})
+        return str(path)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def eager():
+    """Let TensorFlow run step by step: runs of a few steps take half the time, and XLA none."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)

@@ -1,0 +1,199 @@
+"""The command line: what it does and prints, its exit codes, and what it refuses before it loads TensorFlow."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from cvae_lib.data import load_digits
+from cvae_lib.pretrained import digest_file, load_history, load_manifest
+from cvae_lib.tools import cli, sweeps
+from cvae_lib.tools.cli import main
+from cvae_lib.tools.digit_classifier import load_classifier
+from cvae_lib.training.checkpoints import LOSSES
+from cvae_lib.training.recipes import RECIPES
+
+pytestmark = [
+    pytest.mark.usefixtures("eager"),
+    pytest.mark.filterwarnings("ignore:Even though the `tf.config"),
+]
+
+
+@pytest.fixture(scope="module")
+def data_file(make_file):
+    """A path that a shell would take for two."""
+    return make_file("my digits.npz")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny_recipe(tiny):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(RECIPES, "tiny", tiny)
+        yield
+
+
+@pytest.fixture(scope="module")
+def trained(data_file, tmp_path_factory):
+    """The folder of a run that nothing interrupted."""
+    out = tmp_path_factory.mktemp("trained")
+    assert main(["train", "tiny", "--data", data_file, "--epochs", "2", "--seed", "3", "--out", str(out)]) == 0
+    return out
+
+
+def test_options_reach_the_run(trained, data_file):
+    entry = load_manifest(trained)["tiny"]
+    assert (entry["protocol"]["epochs"], entry["seed"]) == (2, 3)
+    assert entry["data"] == {"edition": "custom", "sha256": load_digits(data_file).digest}
+
+
+def test_command_in_the_manifest_makes_the_model_again(trained, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    python, dash_m, package, *arguments = shlex.split(load_manifest(trained)["tiny"]["command"])
+    assert [python, dash_m, package] == ["python", "-m", "cvae_lib"]
+    assert main(arguments) == 0
+    assert digest_file("trained/tiny.weights.h5") == digest_file(trained / "tiny.weights.h5")
+    last_line, history = capsys.readouterr().out.splitlines()[-1], load_history("tiny", "trained")
+    assert "2 epochs" in last_line and last_line.endswith("trained")
+    for name in LOSSES:
+        assert f"{history[f'val_{name}'][-1]:.2f}" in last_line
+
+
+def test_interrupted_training_goes_on(trained, data_file, tmp_path, monkeypatch, capsys):
+    """Ctrl-C when the first epoch is about to be stored, or the second."""
+
+    def interrupt(source, target):
+        if str(target).endswith("checkpoint.weights.h5") and (stored := next(moments)) != "first":
+            raise KeyboardInterrupt(stored)
+        rename(source, target)
+
+    moments, rename = iter(["before", "first", "second", "first"]), os.replace
+    monkeypatch.setattr(os, "replace", interrupt)
+    command = ["train", "tiny", "--data", data_file, "--epochs", "2", "--seed", "3", "--out", str(tmp_path)]
+    for _ in range(2):
+        assert main(command) == 130
+        assert capsys.readouterr().err == "\nInterrupted. The same command goes on from its last finished epoch.\n"
+        assert not (tmp_path / "manifest.json").exists()
+    assert main(command) == 0
+    assert digest_file(tmp_path / "tiny.weights.h5") == digest_file(trained / "tiny.weights.h5")
+
+
+def test_classifier_comes_out_again(data_file, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for out in ("one", "other"):
+        command = ["classifier", "--data", data_file, "--epochs", "1", "--seed", "2"]
+        if out == "other":
+            command = shlex.split(load_manifest("one")["digit_classifier"]["command"])[3:]
+        assert main([*command, "--out", out]) == 0
+        assert capsys.readouterr().out.splitlines()[-1].endswith(f"of the test digits; written to {out}")
+    entry = load_manifest("other")["digit_classifier"]
+    assert entry["seed"] == 2 and entry["protocol"]["epochs"] == 1
+    for one, other in zip(*(load_classifier(out).get_weights() for out in ("one", "other")), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_whole_table_is_reported(data_file, tmp_path, capsys):
+    digits, (_, rows) = load_digits(data_file), sweeps.SWEEPS["thirty_epochs"]
+    table = {
+        "data": {"edition": "custom", "sha256": digits.digest},
+        "rows": [{"name": name, "seed": 1} for name in rows],
+    }
+    (tmp_path / "thirty_epochs.json").write_text(json.dumps(table), encoding="utf-8")
+    assert main(["sweep", "thirty_epochs", "--data", data_file, "--out", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"written to {tmp_path / 'thirty_epochs.json'}\n"
+
+
+def test_tables_of_the_command_line_are_those_there_are():
+    """They stand in both places, because the module of the tables loads TensorFlow."""
+    assert set(cli.SWEEPS) == set(sweeps.SWEEPS)
+
+
+# Each with words of its message, the last line on standard error.
+IMPOSSIBLE = [
+    ([], ["required: command"]),
+    (["test"], ["command", "'test'", "train", "classifier", "sweep", "export"]),
+    (["train"], ["required: name"]),
+    (["train", "nonesuch"], ["name", "'nonesuch'", *RECIPES]),
+    (["train", "mnist-2d", "--epochs", "0"], ["--epochs", "found '0'", "at least 1"]),
+    (["train", "mnist-2d", "--epochs", "-3"], ["--epochs", "found '-3'", "at least 1"]),
+    (["train", "mnist-2d", "--epochs", "2.5"], ["--epochs", "found '2.5'", "at least 1"]),
+    (["train", "mnist-2d", "--epochs=few"], ["--epochs", "found 'few'", "at least 1"]),
+    (["train", "mnist-2d", "--seed", "-1"], ["--seed", "found '-1'", "at least 0"]),
+    (["train", "mnist-2d", "--seed", str(2**32)], ["--seed", f"found '{2**32}'", f"at most {2**32 - 1}"]),
+    (["train", "mnist-2d", "--beta", "4"], ["unrecognized", "--beta"]),
+    (["classifier", "--epochs", "0"], ["--epochs", "found '0'", "at least 1"]),
+    (["classifier", "--seed", "x"], ["--seed", "found 'x'", "at least 0"]),
+    (["sweep", "nonesuch"], ["name", "'nonesuch'", *cli.SWEEPS]),
+    (["sweep", "five_epochs", "--workers", "0"], ["--workers", "found '0'", "at least 1"]),
+    (["export", "nonesuch"], ["name", "'nonesuch'", "mnist-2d"]),
+]
+
+
+@pytest.mark.parametrize("arguments, words", IMPOSSIBLE)
+def test_impossible_options_are_refused_by_name(arguments, words, capsys, monkeypatch):
+    """Before the data are read, which may have to be downloaded first."""
+    monkeypatch.setattr(cli, "load_mnist", lambda choice: pytest.fail("it reads the data"))
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    printed, error = capsys.readouterr()
+    assert caught.value.code == 2 and printed == "" and error.startswith("usage: python -m cvae_lib")
+    for word in words:
+        assert word in error.splitlines()[-1]
+
+
+def test_errors_come_before_tensorflow_is_loaded(tmp_path):
+    """In a process of its own, as the command runs."""
+    commands = [arguments for arguments, _ in IMPOSSIBLE]
+    commands += [[name, "--data", "none.npz"] for name in ("classifier", "train mnist-2d", "export mnist-2d")]
+    code = (
+        "import sys; from cvae_lib.tools.cli import main\n"
+        "for command in sys.argv[1:]:\n"
+        "    try:\n"
+        "        assert main(command.split()) == 1\n"
+        "    except SystemExit as error:\n"
+        "        assert error.code == 2\n"
+        "print([name for name in ('tensorflow', 'keras') if name in sys.modules])"
+    )
+    joined = [" ".join(arguments) for arguments in commands]
+    done = subprocess.run([sys.executable, "-c", code, *joined], capture_output=True, encoding="utf-8", cwd=tmp_path)
+    assert done.stdout == "[]\n", done.stderr
+    assert done.stderr.count("none.npz: found no such file") == 3
+
+
+def test_package_is_the_command():
+    command = [sys.executable, "-m", "cvae_lib", "sweep", "nonesuch"]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8")
+    assert done.returncode == 2 and "python -m cvae_lib sweep: error: argument name" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["train", "tiny", "--data", "none.npz"], ["none.npz", "no such file"]),
+        (["sweep", "five_epochs", "--data", "none.npz"], ["none.npz", "no such file"]),
+        (["export", "mnist-2d"], ["custom", "MNIST"]),
+        (["export", "mnist-20d"], ["mnist-20d", "20 latents", "mnist-2d"]),
+        (["export", "mnist-2d-deep"], ["mnist-2d-deep", "3 hidden layers", "mnist-2d"]),
+    ],
+)
+def test_errors_are_explained_in_one_line(data_file, tmp_path, monkeypatch, capsys, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CVAE_DATA", data_file)
+    assert main([*arguments, "--out", "out"]) == 1
+    printed, error = capsys.readouterr()
+    assert printed == "" and error.startswith("error: ") and len(error.splitlines()) == 1
+    for word in words:
+        assert word in error
+    assert not list(tmp_path.rglob("*.*"))
+
+
+@pytest.mark.parametrize("command", ["train tiny", "classifier", "sweep five_epochs"])
+def test_a_folder_that_cannot_be_made_is_named(data_file, tmp_path, capsys, command):
+    """Before anything is trained."""
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    assert main([*command.split(), "--data", data_file, "--out", str(tmp_path / "file")]) == 1
+    printed, error = capsys.readouterr()
+    assert printed == "" and error.startswith("error: ") and str(tmp_path / "file") in error
