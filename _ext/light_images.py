@@ -21,7 +21,7 @@ def reduce_colours(path):
         if image.mode == "RGBA" and image.getchannel("A").getextrema()[0] < 255:
             return
         full = image.convert("RGB")
-    reduced = full.quantize(256, dither=Image.Dither.NONE, kmeans=3)
+    reduced = full.quantize(256, dither=Image.Dither.NONE)
     change = np.abs(np.asarray(reduced.convert("RGB"), float) - np.asarray(full, float)).mean()
     lighter = path.with_suffix(".reduced")
     reduced.save(lighter, "PNG", optimize=True)
