@@ -12,6 +12,8 @@ import numpy as np
 BLOCK = 10_000  # points of the grid, or samples, decoded at a time
 BATCH = 1_000  # images scored at a time
 
+Normaliser = Callable[[Any], Any]  # from logits to what a pixel's density is divided by: nats, element by element
+
 
 class HasDecoder(Protocol):
     """A model, as far as its likelihood goes: decoder([z, label]) gives the logits of the pixels, (n, n_x)."""
@@ -94,7 +96,7 @@ def mean_pixel(a: Any) -> Any:
     return np.where(near, 0.5 + a / 12 - a**3 / 720, far)
 
 
-def score(x: Any, logits: Any, normaliser: Callable[[Any], Any] = softplus) -> np.ndarray:
+def score(x: Any, logits: Any, normaliser: Normaliser = softplus) -> np.ndarray:
     """Compute log p(x | z, y) of every image under every decoded z: nats, summed over the pixels, (n, m).
 
     x is (n, d) in [0, 1] and logits (m, d). Pass the same d columns of both to score some of the pixels only. Pass
@@ -120,12 +122,7 @@ def log_sum_exp(values: np.ndarray) -> np.ndarray:
 
 
 def log_likelihood(
-    model: HasDecoder,
-    x: Any,
-    label: Any,
-    grid: Grid,
-    visible: Any = slice(None),
-    normaliser: Callable[[Any], Any] = softplus,
+    model: HasDecoder, x: Any, label: Any, grid: Grid, visible: Any = slice(None), normaliser: Normaliser = softplus
 ) -> np.ndarray:
     """Compute log p(x | y) by the sum over the grid: nats, one value an image, float64, (n,).
 
@@ -210,12 +207,7 @@ def importance_bound(log_w: np.ndarray, k: int) -> np.ndarray:
 
 
 def _scores(
-    model: HasDecoder,
-    x: Any,
-    label: Any,
-    grid: Grid,
-    visible: Any = slice(None),
-    normaliser: Callable[[Any], Any] = softplus,
+    model: HasDecoder, x: Any, label: Any, grid: Grid, visible: Any = slice(None), normaliser: Normaliser = softplus
 ) -> Iterator[tuple[np.ndarray, slice, np.ndarray]]:
     """Yield the images' indices, a slice of whole lines of the grid, and their scores, block by block."""
     x, label = np.asarray(x), check_label(label, len(x))

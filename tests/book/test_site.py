@@ -58,19 +58,20 @@ OVERFLOW = """() => {
 }"""
 
 # axe-core looks at every element in several ways, and most elements of a page are alike: the tokens of its code and the
-# parts of its formulas. One of each kind is enough: one token of a class, one formula in a line and one on its own. The
-# others keep their text, or their size.
+# parts of its formulas. One of each kind is enough: one token of a class, of more than a character, or axe cannot judge
+# its contrast; one formula in a line and one on its own. The others keep their text, or their size.
 THIN_OUT = """() => {
   const known = new Set();
   const isFirst = (kind) => known.size < known.add(kind).size;
   document.querySelectorAll("pre span[class]").forEach((node) => {
     const kind = [node.className, node.closest("[class*=cell_]")?.className].join();
-    if (!isFirst(kind)) node.replaceWith(...node.childNodes);
+    if (node.textContent.length < 2 || !isFirst(kind)) node.replaceWith(...node.childNodes);
   });
   document.querySelectorAll("mjx-container").forEach((node) => {
     if (isFirst(["formula", node.getAttribute("display")].join())) return;
     const { width, height } = node.firstElementChild.getBoundingClientRect();
     const place = document.createElement("span");
+    place.textContent = "x";
     place.style.cssText = `display: inline-block; width: ${width}px; height: ${height}px`;
     node.replaceChildren(place);
   });
@@ -90,7 +91,8 @@ AXE = """async (options) => {
     return looks.get(node);
   };
   document.querySelectorAll("body *").forEach((node) => {
-    const words = [...node.childNodes].some((child) => child.nodeType === Node.TEXT_NODE && child.data.trim());
+    const texts = [...node.childNodes].filter((child) => child.nodeType === Node.TEXT_NODE);
+    const words = texts.some((child) => child.data.trim().length > 1);
     const text = words && node.checkVisibility();
     node.toggleAttribute("data-contrast", text && !known.has(look(node).kind));
     if (text) known.add(look(node).kind);
