@@ -64,13 +64,15 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def longest_first(item):
-    """Sort the build of the book before its last chapters, which compute most, and the visits of pages to the end.
+    """Sort what takes long to the start: the build of the book, the last chapters, which compute most, what trains.
 
-    A process that has nothing left to do then waits for a page and not for a chapter.
+    The visits of pages come last: a process that has nothing left to do then waits for a page and not for a chapter.
     """
-    if item.path.suffix == ".ipynb":
-        return 1, -int(item.path.name[:2])
-    return {"test_pages.py": 0, "test_site.py": 3}.get(item.path.name, 2), 0
+    path = item.path
+    if path.suffix == ".ipynb":
+        return 1, -int(re.match(r"\d*", path.name)[0] or 0)
+    trains = path.parent.name == "training"
+    return {"test_pages.py": 0, "test_site.py": 4}.get(path.name, 2 if trains else 3), 0
 
 
 def execute_cell_input(self, cell_input, allow_stdin=None):

@@ -13,6 +13,7 @@ from cvae_lib.evaluate import decode, encode, read_as_bernoulli, sampled_elbo, s
 from cvae_lib.likelihood import make_grid
 from cvae_lib.metrics import cross_entropy, gaussian_kl
 from cvae_lib.model import CVAE
+from cvae_lib.pretrained import load_pretrained
 
 N_X, N_Y = 12, 3
 
@@ -93,12 +94,16 @@ def test_codes_and_pictures_take_any_numbers(model, images, pixels, labels):
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_half_precision_gives_float32_near_by(model, images, policy):
-    """So that NumPy can go on with it: it knows no bfloat16, and has no more digits of a float16."""
-    keras.config.set_dtype_policy(policy)
-    half = CVAE(n_hidden=16, seed=1, n_x=N_X, n_y=N_Y)
+@pytest.fixture(params=["mixed_float16", "mixed_bfloat16"])
+def half_precision(request):
+    keras.config.set_dtype_policy(request.param)
+    yield
     keras.config.set_dtype_policy("float32")
+
+
+def test_half_precision_gives_float32_near_by(model, images, half_precision):
+    """So that NumPy can go on with it: it knows no bfloat16, and has no more digits of a float16."""
+    half = CVAE(n_hidden=16, seed=1, n_x=N_X, n_y=N_Y)
     half.set_weights(model.get_weights())
     x, label = images
     z = np.random.default_rng(0).standard_normal((6, 2))
@@ -111,6 +116,8 @@ def test_half_precision_gives_float32_near_by(model, images, policy):
     for found, expected in zip(measure(half), measure(model), strict=True):
         assert found.dtype == expected.dtype
         np.testing.assert_allclose(found, expected, rtol=0.02, atol=0.02)
+    shipped, z, label = load_pretrained("mnist-2d"), np.array([[0.5, -1.0]]), np.eye(10)[[3]]
+    np.testing.assert_allclose(decode(shipped, z, label), decode_by_hand(shipped, z, label[0]), atol=0.05)
 
 
 # The ELBO by draws

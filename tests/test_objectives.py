@@ -18,9 +18,11 @@ import pytest
 import tensorflow as tf
 
 from cvae_lib import likelihood
+from cvae_lib.evaluate import decode
 from cvae_lib.metrics import cross_entropy
 from cvae_lib.model import CVAE, kl_loss, reconstruction_loss
 from cvae_lib.objectives import AlteredCVAE, continuous_normaliser, continuous_reconstruction_loss
+from cvae_lib.pretrained import load_pretrained
 from cvae_lib.training.batches import make_batch_lookup
 from cvae_lib.training.compiled import CompiledCVAE
 
@@ -343,10 +345,14 @@ def test_half_precision_gives_nearly_the_same_losses(batch, float32_logs, half_p
 
 
 def check_float64(batch):
-    """Train in float64, whatever else Keras' settings file says."""
+    """Train in float64, whatever else Keras' settings file says, and load what was trained in float32."""
+    from test_evaluate import decode_by_hand
+
     assert (keras.config.backend(), keras.config.floatx()) == ("tensorflow", "float64")
     for kind in KINDS:
         check_training(kind, batch, altered=True, weighted=True, rtol=1e-7)
+    shipped, z, label = load_pretrained("mnist-2d"), np.array([[0.5, -1.0]]), np.eye(10)[[3]]
+    np.testing.assert_allclose(decode(shipped, z, label), decode_by_hand(shipped, z, label[0]), atol=1e-6)
 
 
 def check_devices(batch):
@@ -378,7 +384,7 @@ def test_training_is_that_by_hand_where(check, settings, tmp_path):
         [sys.executable, "-c", f"import test_objectives as t; t.{check.__name__}(t.make_batch())"],
         env={**os.environ, "KERAS_HOME": str(tmp_path), "PYTHONPATH": f"{here}{os.pathsep}{here.parent}"},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=300,
     )
     assert result.returncode == 0, result.stderr

@@ -55,7 +55,9 @@ def find_layer(module):
 
 def run(code, **environment):
     environment = {**os.environ, **environment}
-    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, encoding="utf-8", timeout=120
+    )
 
 
 # Imports

@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def make_parser() -> argparse.ArgumentParser:
+    """Describe the four commands and their options."""
     parser = argparse.ArgumentParser(prog="python -m cvae_lib", description="Make the book's trained models again.")
     commands = parser.add_subparsers(dest="command", required=True)
 
@@ -66,14 +67,17 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def add_data(command: argparse.ArgumentParser) -> None:
+    """Give a command the option that chooses the data."""
     command.add_argument("--data", help="full, sample, an .npz file or a folder of IDX files (default: CVAE_DATA)")
 
 
 def add_seed(command: argparse.ArgumentParser, what: str) -> None:
+    """Give a command the option of a seed, and say of what."""
     command.add_argument("--seed", type=at_least(0, 2**32 - 1), default=1, help=f"seed of {what} (default: 1)")
 
 
 def add_out(command: argparse.ArgumentParser, folder: str) -> None:
+    """Give a command the option of a folder to write to, with its default."""
     command.add_argument("--out", default=folder, help=f"the folder to write to (default: {folder})")
 
 

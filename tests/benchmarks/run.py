@@ -44,7 +44,7 @@ GROWTH = {
 def work(name, **arguments):
     """Run one measurement of `worker.py` in a fresh process and return its dict."""
     command = [sys.executable, str(HERE / "worker.py"), name, json.dumps(arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", cwd=ROOT)
     if done.returncode:
         raise SystemExit(f"error: {shlex.join(command)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])
@@ -149,7 +149,7 @@ def time_process(command):
     done = subprocess.run(
         [sys.executable, "-c", probe, *command],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         cwd=ROOT,
         env={**os.environ, "CVAE_DATA": "sample"},
     )

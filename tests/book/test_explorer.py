@@ -92,7 +92,7 @@ def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
     shutil.copytree(EXPLORER, folder / "explorer")
     (folder / "chapters").mkdir()
-    (folder / "chapters/page.html").write_text(PAGE)
+    (folder / "chapters/page.html").write_text(PAGE, encoding="utf-8")
     return folder
 
 
@@ -466,7 +466,7 @@ def test_every_control_has_a_name_and_shows_its_focus(tab):
         tab.keyboard.press("Shift")
         assert control.evaluate(outline) == "3px", control.evaluate("(node) => node.outerHTML")
     axe = pytest.importorskip("axe_playwright_python", reason="axe is not installed")
-    tab.evaluate((Path(axe.__file__).parent / "axe.min.js").read_text())
+    tab.evaluate((Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8"))
     found = tab.evaluate("() => axe.run('.cvae-explorer')")["violations"]
     assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
 

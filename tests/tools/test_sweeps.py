@@ -154,6 +154,6 @@ def test_an_interrupted_sweep_goes_on(tmp_path):
     tables = []
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            sweeps.run_sweep("five_epochs", tmp_path, "sample", report=interrupt)
-        tables.append(json.loads((tmp_path / "five_epochs.json").read_text(encoding="utf-8"))["rows"])
+            sweeps.run_sweep("two_latents_by_seed", tmp_path, "sample", report=interrupt)
+        tables.append(json.loads((tmp_path / "two_latents_by_seed.json").read_text(encoding="utf-8"))["rows"])
     assert [len(rows) for rows in tables] == [1, 2] and tables[0][0] in tables[1]
