@@ -443,7 +443,7 @@ def test_a_keras_model_will_do():
 
     model = CVAE(n_hidden=8, seed=0, n_x=N_X, n_y=N_Y)
     rng = np.random.default_rng(0)
-    for variable in model.decoder.trainable_variables:
+    for variable in model.trainable_variables:
         variable.assign(rng.normal(scale=0.3, size=variable.shape))
     x, label = rng.uniform(size=(3, N_X)).astype("float32"), one_hot([4, 2, 4], N_Y)
     z_mean, z_log_var, _ = model.encoder.predict([x, label], verbose=0)
