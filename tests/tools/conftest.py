@@ -12,7 +12,7 @@ from cvae_lib.training.recipes import Recipe
 
 @pytest.fixture(scope="session")
 def tiny():
-    return Recipe(n_hidden=8, batch_size=16, learning_rate=0.01, epochs=1)
+    return Recipe(n_hidden=8, batch_size=40, learning_rate=0.01, epochs=1)
 
 
 @pytest.fixture(scope="session")

@@ -61,7 +61,7 @@ def test_epsilon_depends_on_the_seed_and_the_epoch_alone(few):
 
 def test_training_follows_the_seed(few, tiny, weights_of, tmp_path, eager):
     for seed in (1, 2):
-        train(replace(tiny, epochs=1), few, tmp_path, f"seed-{seed}", seed, verbose=0)
+        train(replace(tiny, epochs=1, batch_size=60), few, tmp_path, f"seed-{seed}", seed, verbose=0)
     assert weights_of(tmp_path, "seed-1") != weights_of(tmp_path, "seed-2")
 
 
@@ -89,7 +89,8 @@ def test_learning_rate_falls_along_a_cosine(few):
 
 
 def test_the_progress_bar_counts_the_calls(few, tiny, tmp_path, capsys, eager):
-    train(replace(tiny, batch_size=5, epochs=2), few, tmp_path)
+    """Two steps in each of them."""
+    train(replace(tiny, batch_size=10, epochs=2), few, tmp_path)
     shown = capsys.readouterr().out
     assert "Epoch 2/2" in shown and "3/3" in shown and "val_kl_loss" in shown
 
@@ -159,7 +160,7 @@ def test_call_in_the_manifest_makes_the_model_again(few, finished, tmp_path):
 
 def test_other_models_in_the_folder_stay(few, tiny, finished, weights_of, tmp_path, eager):
     out = shutil.copytree(finished, tmp_path / "models")
-    train(replace(tiny, epochs=1), few, out, "other", verbose=0)
+    train(replace(tiny, epochs=1, batch_size=60), few, out, "other", verbose=0)
     assert set(load_manifest(out)) == {"tiny", "other"}
     assert load_manifest(out)["tiny"] == load_manifest(finished)["tiny"]
     assert weights_of(out) == weights_of(finished)
@@ -170,7 +171,7 @@ def test_other_models_in_the_folder_stay(few, tiny, finished, weights_of, tmp_pa
 
 def test_held_out_run_keeps_the_test_set_for_the_end(few, make_raw, tiny, rows_of, weights_of, tmp_path, eager):
     """Other test images change the test figures and nothing else: neither weights nor history."""
-    recipe, entries = replace(tiny, epochs=2, held_out=12), []
+    recipe, entries = replace(tiny, epochs=1, batch_size=24, held_out=12), []
     changed = check_dataset({**make_raw(), "x_test": make_raw(seed=1)["x_test"]}, "other test images")
     for data, out in ((few, tmp_path / "a"), (changed, tmp_path / "b")):
         train(recipe, data, out, "clean", verbose=0)
@@ -205,8 +206,8 @@ def test_a_condition_of_numbers_is_trained_on(make_raw, tiny, tmp_path, eager):
     rng, raw = np.random.default_rng(0), make_raw(n_train=20, n_test=5)
     raw |= {f"y_{split}": rng.normal(size=(n, 3)) for split, n in (("train", 20), ("test", 5))}
     data = check_dataset(raw, "a test", condition=Numbers(("slant", "width", "ink")))
-    check_trains(data, replace(tiny, epochs=1), tmp_path)
-    check_trains(data, replace(tiny, epochs=1, labelled=False), tmp_path)
+    for labelled in (True, False):
+        check_trains(data, replace(tiny, epochs=1, batch_size=20, labelled=labelled), tmp_path)
 
 
 def check_trains(data, recipe, out):
