@@ -20,6 +20,28 @@ ELSEWHERE = "elsewhere"
 BY_SEED, BY_LATENTS = "`sweep two_latents_by_seed`", "`sweep latent_count`"
 
 
+def link(page):
+    """A link to a page of the book, with its title as the words."""
+    text = (CHAPTERS / f"{page}.md").read_text(encoding="utf-8")
+    suffix = ".ipynb" if (CHAPTERS / f"{page}.ipynb").exists() else ".md"
+    return f"[{re.search(r'^# (.*)$', text, re.MULTILINE)[1]}]({page}{suffix})"
+
+
+DATA = link("01_meet_the_digits")
+MODEL = link("02_build_the_model")
+TRAINING = link("03_train_and_read_the_log")
+ENCODE = link("04_encode_a_digit")
+LATENT = link("05_map_the_latent_space")
+GENERATE = link("06_generate_digits")
+MORPH = link("07_morph_and_restyle")
+LABEL = link("10_weigh_the_label")
+RECIPES = link("11_train_two_latents_better")
+CLASSIFY = link("13_classify_digits")
+COMPLETE = link("14_complete_digits")
+GREY = link("15_choose_the_likelihood")
+COSTS = link("what_it_costs")
+
+
 def print_of(chapter, start, after=""):
     """The numbers in the first printed line of an executed chapter that starts so, behind the text `after`."""
     notebook = json.loads((CHAPTERS / f"{chapter}.ipynb").read_text(encoding="utf-8"))
@@ -72,10 +94,10 @@ def list_figures():
         ["its KL", "4.61", YEAR_2017, parts[1], OTHER, both_decide, train],
         compare("−log p(x given y)", 128.90, ELSEWHERE, column("two_latents_by_seed", "mnist-2d", "exact"), BY_SEED),
         compare("inference gap", 2.5, ELSEWHERE, column("two_latents_by_seed", "mnist-2d", "gap"), BY_SEED, digits=1),
-        compare("−log p(x)", 129.89, ELSEWHERE, [print_of("10_weigh_the_label", "all ")[1]], "{ref}`ch-label`"),
+        compare("−log p(x)", 129.89, ELSEWHERE, [print_of("10_weigh_the_label", "all ")[1]], LABEL),
         compare("plain VAE: −ELBO", 151.21, ELSEWHERE, column("two_latents_by_seed", "mnist-2d-vae", "elbo"), BY_SEED),
         compare("plain VAE: −log p(x)", 145.85, ELSEWHERE, column("two_latents_by_seed", "mnist-2d-vae", "exact"), BY_SEED),
-        ["plain VAE: loss", "147 to 150, by version", "{cite:t}`keras_vae`", vae_training, OTHER, keras_io, "`train mnist-2d-vae`"],
+        ["plain VAE: loss", "147 to 150, by version", "[Chollet (2020)](https://keras.io/examples/generative/vae/)", vae_training, OTHER, keras_io, "`train mnist-2d-vae`"],
         compare("deeper: −ELBO", 127.3, ELSEWHERE, column("two_latents_by_seed", "mnist-2d-deep", "elbo"), BY_SEED, deep, 1),
         compare("deeper: −log p(x given y)", 125.36, ELSEWHERE, column("two_latents_by_seed", "mnist-2d-deep", "exact"), BY_SEED, deep),
         compare("20 latents: −ELBO", 97.18, ELSEWHERE, column("latent_count", "mnist-20d", "elbo"), BY_LATENTS),
@@ -87,22 +109,22 @@ def list_figures():
                 ("20 latents", 91.1, column("latent_count", "mnist-20d", "fidelity", 100)),
             )
         ),
-        compare("digits read right, %", 93.6, ELSEWHERE, right, "{ref}`ch-classify`", digits=1, more=True),
+        compare("digits read right, %", 93.6, ELSEWHERE, right, CLASSIFY, digits=1, more=True),
         compare(
             "deeper: digits read right, %",
             94.2,
             ELSEWHERE,
             deep_right,
-            "{ref}`ch-classify`",
+            CLASSIFY,
             "ours: 2,000 random test digits",
             digits=1,
             more=True,
         ),
-        compare("the mean image", 205.8, ELSEWHERE, tuple(print_of(mean, "one mean image"))[:1], "{ref}`ch-training`", "", 1),
-        compare("class means", 171.6, ELSEWHERE, tuple(print_of(mean, "a mean for each class"))[:1], "{ref}`ch-training`", "", 1),
+        compare("the mean image", 205.8, ELSEWHERE, tuple(print_of(mean, "one mean image"))[:1], TRAINING, "", 1),
+        compare("class means", 171.6, ELSEWHERE, tuple(print_of(mean, "a mean for each class"))[:1], TRAINING, "", 1),
         compare(
             "the pixels' entropy", 45.53, ELSEWHERE, tuple(print_of("15_choose_the_likelihood", "10000 test digits"))[:1],
-            "{ref}`ch-grey`",
+            GREY,
         ),
     ]  # fmt: skip
 
@@ -168,45 +190,44 @@ def list_cells():
     grid = speed["loop"]["median"] / speed["grid"]["median"]
     return [
         ["imports; warnings off; `%pylab`", "first cell of each chapter", "names are imported, warnings seen", "–"],
-        ["load MNIST, scale, one-hot", "{ref}`ch-data`", "checked by digest; two editions", "0"],
-        ["sizes and optimizer as loose names", "{ref}`ch-training`", "one `Recipe`", "0"],
-        ["encoder; the head is called `l_sigma`", "{ref}`ch-model`", "`z_log_var`: it is a log variance", "0"],
+        ["load MNIST, scale, one-hot", DATA, "checked by digest; two editions", "0"],
+        ["sizes and optimizer as loose names", TRAINING, "one `Recipe`", "0"],
+        ["encoder; the head is called `l_sigma`", MODEL, "`z_log_var`: it is a log variance", "0"],
         [
             "a `Lambda` draws ε, built twice, for batches of 250 only",
-            "{ref}`ch-model`",
+            MODEL,
             "once, a layer, any batch",
-            f"0; one ε for a whole batch would cost {shared:.1f}, {{ref}}`ch-recipes`",
+            f"0; one ε for a whole batch would cost {shared:.1f}, {RECIPES}",
         ],
-        ["decoder with a sigmoid at its end", "{ref}`ch-model`", "logits; the sigmoid is for pictures", "not measured"],
-        ["loss: cross-entropy and KL, both summed", "{ref}`ch-model`", "the same, each term in the log", "0"],
-        ["KL and reconstruction as metrics", "{ref}`ch-model`", "means over the epoch, no second pass", "0"],
+        ["decoder with a sigmoid at its end", MODEL, "logits; the sigmoid is for pictures", "not measured"],
+        ["loss: cross-entropy and KL, both summed", MODEL, "the same, each term in the log", "0"],
+        ["KL and reconstruction as metrics", MODEL, "means over the epoch, no second pass", "0"],
         [
             "`encoder` gives the mean alone",
-            "{ref}`ch-encode`, {ref}`ch-label`",
+            f"{ENCODE}, {LABEL}",
             "mean, log variance and a draw",
             f"a loss at the mean is {flattered:.2f} too low",
         ],
-        ["a second decoder from shared layers", "{ref}`ch-model`", "one decoder, used twice", "0"],
+        ["a second decoder from shared layers", MODEL, "one decoder, used twice", "0"],
         [
             "`fit`; the test set validates and may stop it",
-            "{ref}`ch-training`",
+            TRAINING,
             "the same beside a held-out split",
             f"{clean:+.2f}, less than seeds differ by",
         ],
-        ["its log, 50 epochs", "{ref}`ch-training`", "beside ours, three seeds", "0"],
-        ["show the first digit, print its label", "{ref}`ch-encode`", "the same digit", "0"],
-        ["print its code, two means", "{ref}`ch-encode`", "with its spread; what it costs", "0"],
-        ["scatter of all codes, `jet`", "{ref}`ch-latent`", "ten colours and a legend; draws beside means", "0"],
-        ["`construct_numvec`", "{ref}`ch-generate`", "`one_hot`, `decode`", "0"],
-        ["a 3 at z = 0", "{ref}`ch-generate`", "the same", "0"],
-        ["grid of 3s, 64 calls of `predict`", "{ref}`ch-generate`", "one batch", f"0; {grid:,.0f} times the time"],
-        ["grid of 2s, by the same code again", "{ref}`ch-generate`", "one function, and sliders", "0"],
-        ["the number line (its project)", "{ref}`ch-morph`", "up to the 9, with its distance from real labels", "0"],
+        ["its log, 50 epochs", TRAINING, "beside ours, three seeds", "0"],
+        ["show the first digit, print its label", ENCODE, "the same digit", "0"],
+        ["print its code, two means", ENCODE, "with its spread; what it costs", "0"],
+        ["scatter of all codes, `jet`", LATENT, "ten colours and a legend; draws beside means", "0"],
+        ["`construct_numvec`", GENERATE, "`one_hot`, `decode`", "0"],
+        ["a 3 at z = 0", GENERATE, "the same", "0"],
+        ["grid of 3s, 64 calls of `predict`", GENERATE, "one batch", f"0; {grid:,.0f} times the time"],
+        ["grid of 2s, by the same code again", GENERATE, "one function, and sliders", "0"],
+        ["the number line (its project)", MORPH, "up to the 9, with its distance from real labels", "0"],
     ]
 
 
-PAGE = """(ch-ledger)=
-# Ledger
+PAGE = """# Ledger
 
 Each published figure, and ours. This page is written by `python3 chapters/make_ledger.py` from the
 manifests of the models, the stored tables, the benchmark and what the chapters print; a test
@@ -217,29 +238,32 @@ compares it with its sources. Commands are short for `python -m cvae_lib …`.
 Nats an image, lower is better, unless the first column says %. All ours are of the 10,000 test
 digits, which chose nothing: the weights are those of the last epoch. A figure is *met* when one of
 our seeds reaches it at the decimals that were published. *2017* is the notebook
-{{cite}}`conditional_vae_2017`, *elsewhere* a measurement of the same kind of model in another
-framework, made before this book and not published by anyone else. Two runs of `mnist-2d` differ by
-up to 0.2 nats through their seeds alone ({{ref}}`ch-training`), so a row that misses by less is no
-difference; the plain VAE's seeds differ by more ({{ref}}`ch-label`).
+([Conditional_VAE, 2017](https://github.com/nnormandin/Conditional_VAE)), and *elsewhere* is a
+measurement of the same kind of model in another framework, made before this book and not published
+by anyone else. Two runs of `mnist-2d` differ by up to 0.2 nats through their seeds alone
+({training}), so a row that misses by
+less is no difference. The plain VAE's seeds differ by more
+({label}).
 
 {figures}
 ### Completing a digit
 
 The cost of the hidden part, label unknown, for 1, 2 and 3 visible quarters.
-{{cite:t}}`bingham2019pyro` train a network for each of these tasks; ours was trained for none.
-{{ref}}`ch-complete` lists what else differs, and says what the power $t$ is. So no verdict here,
-but {other}.
+[Bingham et al. (2019)](https://jmlr.org/papers/v20/18-403.html) train a network for each of these
+tasks; ours was trained for none.
+{complete} lists what else differs, and says what the power
+$t$ is. So no verdict here, but {other}.
 
 {completions}
 ## What this book set out to reach
 
-Ratios of times are those of one run on one machine ({{ref}}`what-it-costs`); on another they are
-others.
+Ratios of times are those of one run on one machine ({costs}); on
+another they are others.
 
 {goals}
 ## The 2017 notebook, cell by cell
 
-What each cell of the notebook did {{cite}}`conditional_vae_2017`, where that is now, what changed,
+What each cell of the notebook did, where that is now, what changed,
 and what the old way cost, in nats where nothing else is said.
 
 {cells}"""
@@ -254,6 +278,10 @@ def make_page():
     """The whole page, as text."""
     return PAGE.format(
         other=OTHER,
+        training=TRAINING,
+        label=LABEL,
+        complete=COMPLETE,
+        costs=COSTS,
         figures=write_table(
             ["what", "published", "ours", "verdict", "from"],
             [

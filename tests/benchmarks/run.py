@@ -1,8 +1,8 @@
 """Measure what the book costs on this machine: python tests/benchmarks/run.py
 
 Each measurement runs in a process of its own; the styles of `epoch` take turns, round by round, so that a machine
-that slows down slows all of them. The results go to `results.json` and `results.md` beside this file; the page
-"What it costs" shows the second. Close what else is running: two busy cores double every figure.
+that slows down slows all of them. The results go to `results.json` beside this file, and as tables to the end of the
+page "What it costs". Close what else is running: two busy cores double every figure.
 
 With names (epoch, pieces, steps, ending, cold_start, use, start_up, growth, whole) only these are measured again, the
 rest is kept.
@@ -24,6 +24,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
+PAGE = ROOT / "chapters" / "what_it_costs.md"
+MARK = "<!-- The tables below are written by tests/benchmarks/run.py. -->\n\n"
 ROUNDS = 3
 STYLES = {"ours": None, "plain": None, "torch": "torch", "jax": "jax"}
 STEPS = {
@@ -184,7 +186,7 @@ def report(results):
     """The results as Markdown: what was measured, in tables."""
     machine = results["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
-    parts = [f"Measured on {machine['processor']}, {machine['cores']} cores, {machine['system']}; {versions}.\n"]
+    parts = [f"Measured on {machine['processor']}, {machine['cores']} cores, {machine['system']};\n{versions}.\n"]
     writers = {
         "epoch": report_epoch,
         "pieces": report_pieces,
@@ -319,6 +321,11 @@ def report_whole(rows):
     return table(["whole process, packages installed", "seconds", "MiB, largest process"], lines)
 
 
+def make_page(results):
+    """The text of the page "What it costs", with the tables of these results below the mark."""
+    return PAGE.read_text(encoding="utf-8").partition(MARK)[0] + MARK + report(results)
+
+
 MEASURES = {
     "epoch": measure_epoch,
     "pieces": measure_pieces,
@@ -335,16 +342,15 @@ MEASURES = {
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", choices=[[], *MEASURES], help="which measurements (default: all)")
-    parser.add_argument("--out", type=Path, default=HERE, help="the folder to write to (default: beside this file)")
     options = parser.parse_args()
-    stored = options.out / "results.json"
+    stored = HERE / "results.json"
     results = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() and options.names else {}
     results["machine"] = describe_machine()
     for name in options.names or MEASURES:
         print(f"{name} ...", flush=True)
         results[name] = MEASURES[name]()
         stored.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-        (options.out / "results.md").write_text(report(results), encoding="utf-8")
+        PAGE.write_text(make_page(results), encoding="utf-8")
     print(report(results))
 
 

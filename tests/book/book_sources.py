@@ -16,16 +16,22 @@ LISTED = [TOC["root"], *(entry["file"] for part in TOC["parts"] for entry in par
 # All without their suffix: what the table of contents lists, what of this is a chapter, and what the site has besides.
 SOURCES = [name.removesuffix(".ipynb") for name in LISTED]
 EXECUTED = [name.removesuffix(".ipynb") for name in LISTED if name.endswith(".ipynb")]
-PAGES = [*SOURCES, "search", "genindex", "404"]
+PAGES = [*SOURCES, "search", "404"]
 
 FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 BLOCK = re.compile(r"^ *(`{3,})([^\n]*)\n(.*?)^ *\1$", re.DOTALL | re.MULTILINE)
-ROLE = re.compile(r"\{([\w:]+)\}`([^`<]+)(<[^`>]+>)?`")
-# What stands in a text and not on its page: options of directives, their fences and names, labels, the addresses of
-# links, the numbers of lists, formulas (MathJax draws them), and the few tags of HTML that the texts may use.
+# An anchor names what follows it; the caption of a picture is a paragraph after its cell; an equation has a tag.
+ANCHOR = re.compile(r'<a id="([\w-]+)"></a>')
+CAPTION = re.compile(rf"^{ANCHOR.pattern}\*\*Figure ([\d.]+)\.\*\* (.+?)\n*\Z", re.DOTALL)
+EQUATION = re.compile(
+    rf"^{ANCHOR.pattern}\n\n\$\$\n((?:(?!\$\$).)*?)\\tag\{{([\d.]+)\}}\n\$\$$", re.DOTALL | re.MULTILINE
+)
+LINK = re.compile(r"(?<!!)\[([^][]+)\]\(([^()\s]+)\)")
+# What stands in a text and not on its page: captions (which stand at their pictures there), the addresses of links,
+# the numbers of lists, formulas (MathJax draws them), comments, and the few tags of HTML that the texts may use.
 NOT_SHOWN = re.compile(
-    r"^:[a-z_-]+:.*$|^ *:::+ *(?:\{[\w-]+\})?|^\([\w-]+\)=$|(?<=\])\([^)]*\)|^ *\d+\. "
-    r"|\$\$.*?\$\$|\$[^$]+\$|</?(?:a|br|details|span|summary)\b[^>]*>",
+    rf"^{ANCHOR.pattern}\*\*Figure .*?(?=\n\n|\n\0|\Z)|(?<=\])\([^)]*\)|^ *\d+\. "
+    r"|\$\$.*?\$\$|\$[^$]+\$|<!--.*?-->|</?(?:a|br|details|div|span|summary)\b[^>]*>",
     re.DOTALL | re.MULTILINE,
 )
 GAP = "\0"
@@ -51,6 +57,11 @@ def pictures(cell):
     return [kind for output in cell.outputs for kind in output.get("data", {}) if kind.startswith("image/")]
 
 
+def alt_text(cell):
+    """What a reader who does not see the picture of a cell is told."""
+    return cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
+
+
 def squeeze(text):
     """The letters and digits of a text: what is left of it whatever its markup, quotes, dashes and line breaks."""
     return re.sub(r"[\W_]+", "", text)
@@ -69,17 +80,13 @@ def prose(path):
     """The pieces of a text that its page must show in this order, each with the number of its line.
 
     MyST is not asked, on purpose: a line that it takes for a comment must be on the page too. Code that is only shown
-    counts as prose; cells do not, and neither does what a directive puts in the place of its block.
+    counts as prose, and cells do not.
     """
 
     def show_block(found):
-        return blank(found) if found[2].startswith("{") else "\n" + re.sub(r"[^\w\n]", " ", found[3])
+        return blank(found) if found[2].startswith("{code-cell}") else "\n" + re.sub(r"[^\w\n]", " ", found[3])
 
-    def show_role(found):
-        """The text of a role; nothing for one that shows the title or the number of what it names."""
-        return found[2] if found[3] or found[1] == "term" else blank(found)
-
-    text = ROLE.sub(show_role, BLOCK.sub(show_block, without_front_matter(path)))
+    text = BLOCK.sub(show_block, without_front_matter(path))
     text = re.sub(r"`([^`]+)`", lambda found: re.sub(r"[^\w\n]", " ", found[1]), text)
     lines = enumerate(NOT_SHOWN.sub(blank, text).split("\n"), start=1)
     return [(number, piece) for number, line in lines for piece in line.split(GAP) if squeeze(piece)]

@@ -8,7 +8,22 @@ from functools import cache
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 import pytest
-from book_sources import EXECUTED, PAGES, ROOT, SOURCES, code_cells, pictures, printed, prose, squeeze
+from book_sources import (
+    CAPTION,
+    EQUATION,
+    EXECUTED,
+    PAGES,
+    ROOT,
+    SOURCES,
+    alt_text,
+    code_cells,
+    pictures,
+    printed,
+    prose,
+    read,
+    squeeze,
+    without_front_matter,
+)
 from bs4 import BeautifulSoup, NavigableString, Tag
 
 ADDRESS = "http://localhost/book/"
@@ -65,14 +80,32 @@ def test_all_code_and_outputs_are_on_the_page(parse, site, name):
 
 
 @every_chapter
-def test_every_figure_that_a_cell_names_is_on_the_page(parse, name):
-    for cell in code_cells(ROOT / f"{name}.ipynb"):
-        settings = cell.metadata.get("mystnb", {})
-        if "figure" in settings:
-            found = parse(name).select(f"figure#{settings['figure']['name']}")
-            assert len(found) == 1, f"the page lacks {settings['figure']['name']}"
-            assert squeeze(settings["figure"]["caption"]) in letters_of(found[0])
-            assert [image["alt"] for image in found[0].select("img")] == [settings["image"]["alt"]]
+def test_every_caption_stands_with_its_picture_and_its_number(parse, name):
+    cells = read(ROOT / f"{name}.ipynb").cells
+    captions = [(CAPTION.match(after.source), alt_text(cell)) for cell, after in zip(cells, cells[1:])]
+    captions = [(found, alt) for found, alt in captions if found]
+    figures = parse(name).select("figure:has(.cell_output), figure:has(img)")
+    assert [figure["id"] for figure in figures] == [found[1] for found, _ in captions]
+    for figure, (found, alt) in zip(figures, captions):
+        assert figure.select_one(".caption-number").text.strip() == f"Figure {found[2]}"
+        words = re.sub(r"\$[^$]+\$|(?<=\])\([^)]*\)", "", found[3])
+        assert squeeze(words) in letters_of(figure, without=".math")
+        assert [image["alt"] for image in figure.select("img")] == [alt]
+
+
+@every_chapter
+def test_every_equation_has_the_number_that_the_text_writes(parse, name):
+    tags = {found[1]: found[3] for found in EQUATION.finditer(without_front_matter(ROOT / f"{name}.md"))}
+    for anchor, number in tags.items():
+        assert parse(name).select_one(f"#equation-{anchor} .eqno").text.startswith(f"({number})")
+    assert len(parse(name).select(".eqno")) == len(tags)
+    assert "\\tag" not in parse(name).text, "MathJax would show a second number"
+
+
+def test_links_to_sources_lead_to_the_bibliography(parse):
+    links = parse("chapters/02_build_the_model").article.select('a[href^="bibliography.html#"]')
+    assert "Auto-Encoding Variational Bayes" in {link.get("title") for link in links}
+    assert parse("chapters/bibliography").select_one('li a[href="https://arxiv.org/abs/1312.6114"]')
 
 
 def test_there_is_mathematics(parse):

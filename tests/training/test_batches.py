@@ -92,8 +92,9 @@ def count_threads():
 
 @pytest.mark.parametrize("kind, n", [("shuffled", 3), ("in order", 4)])
 def test_no_thread_tunes_the_batches(few, count_threads, kind, n):
-    """TensorFlow's tuner has a thread of its own, which ends late, by as long as it has worked: at the end of `fit` up to a
-    minute. The wait is a race, so the thread is what a test can see.
+    """TensorFlow's tuner has a thread of its own, which ends late: at the end of `fit` by up to a minute.
+
+    The wait is a race, so the thread is what a test can see.
     """
     in_order = batches_in_order(few.pixels_test, few.label_test, 5)
     batches = shuffled_index_blocks(60, 5, 4, seed=1) if kind == "shuffled" else in_order
