@@ -9,17 +9,17 @@ Cells, and tests with the fixture `digits`, are marked `edition`: with another e
 
 import os
 import re
+import shutil
 import tempfile
 from collections import Counter
-from pathlib import Path
 
 import nbval.kernel
 import pytest
 from nbval.plugin import IPyNbCell
-from xdist.scheduler import LoadScopeScheduling
 
 from chapters.execute import isolate
-from cvae_lib.data import DataError, load_mnist
+from cvae_lib.data import DataError
+from cvae_lib.tools.notebooks import settle_data
 
 EDITION = pytest.StashKey()
 EDITIONS = {"full-data": {"full"}, "mnist-data": {"full", "sample"}}  # where an output with this tag holds
@@ -29,17 +29,34 @@ def pytest_configure(config):
     if hasattr(config, "workerinput") and hasattr(os, "sched_setaffinity"):
         stay_on_own_cores(config.workerinput)
     try:
-        digits = load_mnist()
+        config.stash[EDITION] = settle_data().edition
     except DataError as error:
         raise pytest.UsageError(str(error)) from None
-    config.stash[EDITION] = digits.edition
-    # Settle the data once: notebooks run in other folders and must not each try to download.
-    os.environ["CVAE_DATA"] = "sample" if digits.edition == "sample" else str(Path(digits.source).resolve())
     folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
     config.add_cleanup(folder.cleanup)
     environment = isolate(folder.name)
     os.environ.clear()
     os.environ.update(environment)
+    # What a test copies it may change, even where the repository is read-only.
+    shutil.copystat = shutil.copymode = lambda *arguments, **options: None
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads its options
+def pytest_cmdline_main(config):
+    """Share the work between two processes, where pytest-xdist is installed and no `-n` says otherwise."""
+    if config.pluginmanager.hasplugin("xdist"):
+        is_one_of_them = hasattr(config, "workerinput")
+        if config.option.numprocesses is None and not is_one_of_them:
+            config.option.numprocesses, config.option.dist, config.option.loadscopereorder = 2, "loadscope", False
+    else:
+        config.pluginmanager.register(WithoutXdist())
+
+
+class WithoutXdist:
+    @pytest.fixture(scope="session")
+    def worker_id(self):
+        """The name that pytest-xdist gives to a process that does all the work."""
+        return "master"
 
 
 def stay_on_own_cores(worker):
@@ -51,15 +68,16 @@ def stay_on_own_cores(worker):
     os.sched_setaffinity(0, cores[number % len(cores) :: worker["workercount"]])
 
 
-class FilesAndPages(LoadScopeScheduling):
-    """Give each process of pytest-xdist whole files, and of the tests that visit pages all those of one page."""
-
-    def _split_scope(self, nodeid):
-        page = re.search(r"\[([^]]+\.html)", nodeid)
-        return page[1] if page else super()._split_scope(nodeid)
-
-
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
+    """Give each process of pytest-xdist whole files, and of the tests that visit pages all those of one page."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class FilesAndPages(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            page = re.search(r"\[([^]]+\.html)", nodeid)
+            return page[1] if page else super()._split_scope(nodeid)
+
     return FilesAndPages(config, log)
 
 
@@ -83,7 +101,7 @@ def execute_cell_input(self, cell_input, allow_stdin=None):
 nbval.kernel.RunningKernel.execute_cell_input = execute_cell_input
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest selects by mark
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # around all others: before pytest selects by mark, after all sorting
 def pytest_collection_modifyitems(config, items):
     for item in items:
         is_cell = isinstance(item, IPyNbCell)
@@ -93,6 +111,8 @@ def pytest_collection_modifyitems(config, items):
             continue
         # Log lines reach stderr under Jupyter and not under nbval, so stderr proves nothing.
         item.parent.skip_compare += ("stderr",)
+        # nbval sees the first state of what a training run shows, and the notebook holds the last one.
+        item.parent.sanitize_patterns[r'(?s)<div class="training">.*</div>'] = "training"
         tags = EDITIONS.keys() & item.cell.metadata.get("tags", [])
         if any(config.stash[EDITION] not in EDITIONS[tag] for tag in tags):
             item.options["check"] = False
@@ -100,8 +120,19 @@ def pytest_collection_modifyitems(config, items):
         else:
             kind = "compared" if item.options["check"] else "ignored"
         item.user_properties.append(("cell", kind))
+    result = yield
+    keep_notebooks_together(items)
     if hasattr(config, "workerinput"):
         items.sort(key=longest_first)
+    return result
+
+
+def keep_notebooks_together(items):
+    """Put the cells of a notebook, which share a kernel, one after the other, though a plugin may shuffle the tests."""
+    places = {}
+    for place, item in enumerate(items):
+        places[item] = places.setdefault(item.parent, place) if isinstance(item, IPyNbCell) else place
+    items.sort(key=lambda item: (places[item], getattr(item, "cell_num", 0)))
 
 
 @pytest.hookimpl(wrapper=True)

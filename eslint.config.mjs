@@ -6,17 +6,22 @@ export default [
   { ignores: ["_extra/explorer/weights.js", "_extra/explorer/digits.js"] },
   js.configs.recommended,
   {
-    files: ["_extra/explorer/*.js"],
+    files: ["_extra/**/*.js", "cvae_lib/**/*.js"],
+    rules: {
+      "no-undef": "off", // tsc knows what the other files define
+      "prefer-const": "error",
+      eqeqeq: "error",
+    },
+  },
+  {
+    files: ["**/explorer/*.js"],
     // Classic scripts, which share one scope: what a file defines at its top level is used by the files after it.
     languageOptions: { sourceType: "script" },
     rules: {
-      "no-undef": "off", // tsc knows what the other files define
       "no-unused-vars": ["error", { vars: "local" }],
       "no-implicit-globals": "error",
       "no-restricted-syntax": ["error", { selector: "ImportExpression", message: NEEDS_A_SERVER }],
       "no-restricted-globals": ["error", { name: "fetch", message: NEEDS_A_SERVER }],
-      "prefer-const": "error",
-      eqeqeq: "error",
       strict: ["error", "global"],
     },
   },

@@ -1,24 +1,27 @@
 """Execute chapters and store their outputs: `python3 chapters/execute.py [chapter.md ...]`, without names all.
 
 For each chapter the text side (`.md`) is read, executed from the top in a fresh kernel, and written as its other
-half (`.ipynb`). On one machine the same text gives the same bytes: no timings, no random ids, no kernel version, and
+half (`.ipynb`). On one machine the same text gives the same bytes: no timings, no random ids, no version of Python, and
 nothing of the user's own settings. The stored outputs are those of the full edition, so that edition must be at hand.
 """
 
 import argparse
+import copy
 import os
 import sys
 import tempfile
 from pathlib import Path
 
 import jupytext
-import nbformat
+from jupytext.config import load_jupytext_configuration_file
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
-from cvae_lib.data import DataError, load_mnist
+from cvae_lib.data import DataError
+from cvae_lib.tools.notebooks import settle_data, strip_machine
 
 CHAPTERS = Path(__file__).parent
+PAIRING = load_jupytext_configuration_file(str(CHAPTERS / "jupytext.toml"))
 CELL_SECONDS = 900
 WHERE_PACKAGES_ARE = ("PYTHONHOME", "PYTHONPATH", "PYTHONUSERBASE")
 
@@ -57,27 +60,30 @@ def execute(text: str) -> NotebookNode:
     )
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         client.execute(env=isolate(folder))
-    return strip_machine(notebook)
-
-
-def strip_machine(notebook: NotebookNode) -> NotebookNode:
-    """Replace what differs from run to run or from machine to machine: cell ids, widget ids, the Python version."""
-    language = notebook.metadata.get("language_info", {})
-    notebook.metadata["language_info"] = {key: language[key] for key in ("name", "pygments_lexer") if key in language}
-    widgets = {}
-    for number, cell in enumerate(notebook.cells, start=1):
-        cell["id"] = f"cell-{number}"
-        for output in cell.get("outputs", []):
-            view = output.get("data", {}).get("application/vnd.jupyter.widget-view+json")
-            if view:
-                view["model_id"] = widgets.setdefault(view["model_id"], f"widget-{len(widgets) + 1}")
+    strip_machine(notebook)
+    number_widgets(notebook)
     return notebook
 
 
+def number_widgets(notebook: NotebookNode) -> None:
+    """Replace the random ids of the widgets, in place, by their numbers."""
+    numbers: dict[str, str] = {}
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            view = output.get("data", {}).get("application/vnd.jupyter.widget-view+json")
+            if view:
+                view["model_id"] = numbers.setdefault(view["model_id"], f"widget-{len(numbers) + 1}")
+
+
+def write_text(notebook: NotebookNode) -> str:
+    """Return the text side of a notebook as jupytext, and so JupyterLab, writes it (it wraps captions)."""
+    return jupytext.writes(copy.deepcopy(notebook), fmt="md:myst", config=PAIRING)  # a copy: it notes its settings
+
+
 def write_pair(path: Path, notebook: NotebookNode) -> None:
-    """Write both sides: the executed notebook as nbformat writes it, the text as jupytext does (it wraps captions)."""
-    nbformat.write(notebook, path.with_suffix(".ipynb"))
-    path.write_text(jupytext.writes(notebook, fmt="md:myst"), encoding="utf-8")
+    """Write both sides of the chapter whose text side is `path`."""
+    jupytext.write(notebook, path.with_suffix(".ipynb"))
+    path.write_text(write_text(notebook), encoding="utf-8")
 
 
 def main() -> int:
@@ -87,14 +93,14 @@ def main() -> int:
     for path in paths:
         if path.resolve() not in find_chapters():
             parser.error(f"{path} is not the text side of a chapter; expected chapters/NN_name.md")
+        if not os.access(path, os.W_OK):
+            parser.error(f"{path} is read-only; expected a chapter that can be written. Work in a copy of the book.")
     try:
-        digits = load_mnist()
+        digits = settle_data()
     except DataError as error:
         parser.error(str(error))
     if digits.edition != "full":
         parser.error(f"found the {digits.edition} edition; the stored outputs are those of full. Set CVAE_DATA.")
-    # Kernels run in the folder of the chapters: a relative path would point elsewhere there.
-    os.environ["CVAE_DATA"] = str(Path(digits.source).resolve())
     for path in paths:
         print(f"{path.name} ...", flush=True)
         write_pair(path, execute(path.read_text(encoding="utf-8")))

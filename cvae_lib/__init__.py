@@ -9,7 +9,7 @@ likelihood    log p(x | y) by a sum over the latent plane, the true posterior, t
 metrics       cross-entropy, the KL of a Gaussian, active units, the shape of a digit
 pictures      from vectors of pixels to pictures, sheets and PNG files
 plots         arrays in, figures out
-widgets       sliders for Jupyter
+widgets       panels for Jupyter: controls, and the picture of their values
 animation     images in, an animated picture out
 pretrained    the models that ship: weights, histories, manifest
 

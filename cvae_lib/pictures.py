@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike
+from PIL import Image
 
 from cvae_lib.data.mnist import IMAGE_SHAPE
 
@@ -54,17 +55,7 @@ def write_png(picture: np.ndarray, zoom: int = 1, optimize: bool = False) -> byt
 
     With `optimize`, a smaller file is searched for, which takes longer.
     """
-    import matplotlib.image  # here, because only this function needs it and it takes a second to load
-
     file = io.BytesIO()
-    matplotlib.image.imsave(
-        file,
-        enlarge(picture, zoom),
-        cmap="gray",
-        vmin=0,
-        vmax=1,
-        format="png",
-        origin="upper",  # whatever the reader's style says
-        pil_kwargs={"optimize": optimize},
-    )
+    values = np.rint(255 * np.clip(picture, 0, 1)).astype("uint8")
+    Image.fromarray(enlarge(values, zoom)).save(file, "PNG", optimize=optimize)
     return file.getvalue()

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import cvae_lib._tensorflow  # noqa: F401
 
 # isort: split
-import ipywidgets
 import matplotlib.image
 import numpy as np
 import pytest
@@ -138,56 +137,48 @@ def test_figures_show_its_classes(trained, encode):
         assert [text.get_text() for text in texts] == list(names)
 
 
-def find_widgets(box, *kinds):
-    """All widgets of these kinds in a box and the boxes in it."""
-    inside = [found for child in getattr(box, "children", ()) for found in find_widgets(child, *kinds)]
-    return [box, *inside] if isinstance(box, kinds) else inside
-
-
-def find_sliders(box):
-    return find_widgets(box, ipywidgets.FloatSlider, ipywidgets.IntSlider, ipywidgets.SelectionSlider)
-
-
-def move(slider):
-    """Move a slider to its upper end, or to the lower one if it is there."""
-    ends = [value for _, value in slider.options] if hasattr(slider, "options") else [slider.min, slider.max]
-    slider.value = ends[0] if slider.value == ends[-1] else ends[-1]
+def list_moves(one):
+    """New values for each control that has one, by its name: the ends of a slider, the first and the last choice."""
+    ends = {"slider": lambda told: (told["min"], told["max"]), "choice": lambda told: (0, len(told["options"]) - 1)}
+    return {told["name"]: ends[told["kind"]](told) for told in one.controls if told["kind"] in ends}
 
 
 @pytest.fixture
-def boxes(trained, encode, decode):
-    """The widgets of its condition."""
-    data, names, shape = trained.data, trained.data.condition.names, {"image_shape": trained.data.image_shape}
+def panels(trained, encode, decode):
+    """The panels of its condition, with the codes of the test images in the plane."""
+    data, names = trained.data, trained.data.condition.names
+    z_mean, _ = encode(data.x_test, data.label_test)
+    settings = {"image_shape": data.image_shape, "codes": (z_mean, data.y_test)}
     if isinstance(data.condition, Numbers):
-        return [widgets.explore_numbers(decode, dict.fromkeys(names, (-1, 1)), **shape)]
+        return [widgets.explore_numbers(decode, dict.fromkeys(names, (-1, 1)), **settings)]
     return [
-        widgets.explore_classes(decode, names, **shape),
-        widgets.explore_blends(decode, names=names, **shape),
-        widgets.restyle_digits(encode, decode, data.x_test, data.y_test, names, **shape),
+        widgets.explore_classes(decode, names, **settings),
+        widgets.explore_blends(decode, names=names, **settings),
+        widgets.restyle_digits(encode, decode, data.x_test[:9], data.y_test[:9], names, **settings),
     ]
 
 
-def test_every_slider_changes_the_picture_and_back(boxes):
-    for box in boxes:
-        [image] = find_widgets(box, ipywidgets.Image)
-        for slider in find_sliders(box):
-            start, before = slider.value, bytes(image.value)
-            move(slider)
-            assert image.value != before, slider.description
-            slider.value = start
-            assert image.value == before, slider.description
+def test_every_control_changes_the_picture_and_back(panels):
+    for one in panels:
+        start, before = dict(one.values), one.picture
+        for name, ends in list_moves(one).items():
+            pictures = []
+            for end in ends:
+                one.move({name: end})
+                pictures.append(one.picture)
+            assert pictures[0] != pictures[1], name
+            one.move(start)
+            assert one.picture == before, name
 
 
-def test_a_slider_shows_the_picture_of_its_label(trained, boxes, decode):
-    """The upper ends of the last slider of the condition and of both latents."""
-    data = trained.data
-    *condition, z1, z2 = find_sliders(boxes[0])
-    for slider in (condition[-1], z1, z2):
-        move(slider)
+def test_a_panel_shows_the_picture_of_its_label(trained, panels, decode):
+    """The upper ends of the last control of the condition and of both latents."""
+    data, one = trained.data, panels[0]
+    *_, condition = [name for name in one.values if name not in ("z1", "z2")]
+    one.move({name: list_moves(one)[name][1] for name in (condition, "z1", "z2")})
     label = np.eye(data.n_y)[-1:]  # the last class, or the last number at 1 and the others in the middle, at 0
-    picture = decode(np.array([[z1.max, z2.max]]), label).reshape(*data.image_shape[:2], -1)
-    [image] = find_widgets(boxes[0], ipywidgets.Image)
-    png = matplotlib.image.imread(io.BytesIO(image.value))[..., :3]
+    picture = decode(np.full((1, 2), widgets.LIMIT), label).reshape(*data.image_shape[:2], -1)
+    png = matplotlib.image.imread(io.BytesIO(one.picture))[..., :3]
     zoom = len(png) // len(picture)
     assert zoom > 1
     np.testing.assert_allclose(png, np.broadcast_to(picture.repeat(zoom, 0).repeat(zoom, 1), png.shape), atol=0.01)

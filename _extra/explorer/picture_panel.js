@@ -7,27 +7,26 @@
 
 const cvaePicturePanel = (() => {
   const { SIDE, DIGITS, encode, decode, sigmoid, makeLabel, reconstructionLoss, klLoss } = cvaeModel;
-  const { picture, digitChoice, addPanel, findParts, findRadios, show, paint, oncePerFrame } = cvaeElements;
-  const { LIMIT, UNIT, drawPlane } = cvaePlane;
+  const { picture, nameChoice, pictureChoice, addPanel, findParts, findRadios, show, paint, oncePerFrame } =
+    cvaeElements;
+  const { LIMIT, ELLIPSE, drawPlane } = cvaePlane;
   const { SIZE, startPad } = cvaePad;
   const { rasterise } = cvaeStrokes;
 
   const FIRST_TEST = { digit: 3, row: 1 }; // what the panel starts with
   const BLANK = new Float32Array(SIDE * SIDE);
-  const MARK = '<ellipse class="cvae-ellipse"/><circle class="cvae-mean" r="2.5"/>';
 
-  /** @param {number} perClass - test digits of each class */
-  const testChoice = (perClass) => `
-    <fieldset class="cvae-tests">
-      <legend>Or take a test digit</legend>
-      ${Array.from({ length: perClass }, (_, row) =>
-        DIGITS.map(
-          (digit) => `<label><input type="radio" name="cvae-test" value="${digit} ${row}"
-            aria-label="${digit}, number ${row + 1}"
-            ><canvas width="${SIDE}" height="${SIDE}" aria-hidden="true"></canvas></label>`,
-        ).join(""),
-      ).join("")}
-    </fieldset>`;
+  /**
+   * The test digits, the first of each class in the first row.
+   * @param {number} perClass - test digits of each class
+   */
+  const testChoice = (perClass) =>
+    pictureChoice(
+      "cvae-test",
+      "Or take a test digit",
+      Array.from({ length: perClass }, (_, row) => DIGITS.map((digit) => `${digit}, number ${row + 1}`)).flat(),
+      () => `<canvas width="${SIDE}" height="${SIDE}" aria-hidden="true"></canvas>`,
+    );
 
   /** @param {number} perClass - test digits of each class */
   const html = (perClass) => `
@@ -42,7 +41,7 @@ const cvaePicturePanel = (() => {
         </div>
         <div>
           ${testChoice(perClass)}
-          ${digitChoice("cvae-label", "Label given to the model", FIRST_TEST.digit)}
+          ${nameChoice("cvae-label", "Label given to the model", DIGITS, FIRST_TEST.digit)}
         </div>
       </div>
       <div class="cvae-columns">
@@ -118,8 +117,7 @@ const cvaePicturePanel = (() => {
   function mount(place, { model, codes, tests, announce }) {
     const root = addPanel(place, html(tests[0].length));
     const part = findParts(root, PARTS);
-    const plane = drawPlane(part.plane, "cvae-picture-density", MARK);
-    const ellipse = plane.mark.querySelectorAll("ellipse")[0];
+    const plane = drawPlane(part.plane, ELLIPSE);
     const testRadios = findRadios(root, "cvae-test");
     const labelRadios = findRadios(root, "cvae-label");
     /** @type {NodeListOf<HTMLCanvasElement>} */
@@ -135,10 +133,7 @@ const cvaePicturePanel = (() => {
       paint(part.output, isBlank ? BLANK : pictures[label]);
       ten.forEach((canvas, digit) => paint(canvas, isBlank ? BLANK : pictures[digit]));
 
-      plane.mark.style.display = isBlank ? "none" : "";
-      plane.moveMark(zMean);
-      ellipse.setAttribute("ry", String(2 * deviation[0] * UNIT));
-      ellipse.setAttribute("rx", String(2 * deviation[1] * UNIT));
+      plane.showPosterior(isBlank ? null : [zMean, deviation]);
 
       /** @type {(element: HTMLElement, text: string) => void} */
       const write = (element, text) => (element.textContent = isBlank ? "–" : text);
@@ -191,7 +186,7 @@ const cvaePicturePanel = (() => {
       showDrawing(BLANK);
     });
     testRadios.forEach((radio) => {
-      const [digit, row] = radio.value.split(" ").map(Number);
+      const [digit, row] = [Number(radio.value) % DIGITS.length, Math.floor(Number(radio.value) / DIGITS.length)];
       const pixels = tests[digit][row];
       paint(/** @type {HTMLCanvasElement} */ (radio.nextElementSibling), pixels);
       radio.checked = x === pixels;

@@ -6,23 +6,18 @@
 
 const cvaePointPanel = (() => {
   const { DIGITS, decode, sigmoid, makeLabel, drawPrior, priorBeyond } = cvaeModel;
-  const { picture, digitChoice, slider, addPanel, findParts, findRadios, show, paint, oncePerFrame, followPointer } =
-    cvaeElements;
-  const { LIMIT, STEP, clamp, drawPlane } = cvaePlane;
+  const { picture, nameChoice, slider, addPanel, findParts, findRadios, show, paint, oncePerFrame } = cvaeElements;
+  const { LIMIT, STEP, CAPTION, HANDLE, drawPlane } = cvaePlane;
 
   const FIRST_DIGIT = 3; // what the panel starts with
   const SECOND_DIGIT = 8;
   const PERCENT = { min: 0, max: 100, step: 1 };
   const RANGE = { min: -LIMIT, max: LIMIT, step: STEP };
-  const MARK = '<circle class="cvae-handle" r="11"/><circle class="cvae-pupil" r="2"/>';
-
-  /** @type {Record<string, Point>} */
-  const DIRECTIONS = { ArrowDown: [1, 0], ArrowUp: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1] };
 
   const html = () => `
     <section aria-labelledby="cvae-point-title">
       <h3 id="cvae-point-title">From a point to a picture</h3>
-      ${digitChoice("cvae-digit", "Digit", FIRST_DIGIT)}
+      ${nameChoice("cvae-digit", "Digit", DIGITS, FIRST_DIGIT)}
       <div class="cvae-blend">
         <label>Blend with <select data-part="other">
           ${DIGITS.map((digit) => `<option ${digit === SECOND_DIGIT ? "selected" : ""}>${digit}</option>`).join("")}
@@ -31,8 +26,7 @@ const cvaePointPanel = (() => {
       </div>
       <div class="cvae-columns">
         <figure>
-          <div data-part="plane" class="cvae-plane" tabindex="0" role="application"
-            aria-label="Latent plane. The arrow keys move the point by 0.1, with Shift by 0.5; Home goes to 0."></div>
+          <div data-part="plane" class="cvae-plane"></div>
           <figcaption data-part="caption"></figcaption>
         </figure>
         <div>
@@ -84,7 +78,7 @@ const cvaePointPanel = (() => {
   function mount(place, { model, codes, announce }) {
     const root = addPanel(place, html());
     const part = findParts(root, PARTS);
-    const plane = drawPlane(part.plane, "cvae-point-density", MARK);
+    const plane = drawPlane(part.plane, HANDLE);
 
     let digit = FIRST_DIGIT;
     let other = SECOND_DIGIT;
@@ -110,9 +104,7 @@ const cvaePointPanel = (() => {
       part["share-value"].textContent = percent();
       part.share.setAttribute("aria-valuetext", percent());
       const plusses = isBlend() ? `, and each plus sign that of a training digit ${other}` : "";
-      part.caption.textContent =
-        "The shading shows the prior N(0, I), and the circles lie at 1, 2 and 3 standard deviations. " +
-        `Each dot is the mean code of a training digit ${digit}${plusses}.`;
+      part.caption.textContent = `${CAPTION} Each dot is the mean code of a training digit ${digit}${plusses}.`;
     }
 
     const update = oncePerFrame(() => {
@@ -125,7 +117,7 @@ const cvaePointPanel = (() => {
 
     /** @type {(z1: number, z2: number) => void} */
     function moveTo(z1, z2) {
-      z = [clamp(z1), clamp(z2)];
+      z = [z1, z2];
       update();
     }
 
@@ -152,15 +144,7 @@ const cvaePointPanel = (() => {
     part.z2.addEventListener("input", () => moveTo(z[0], Number(part.z2.value)));
     part.centre.addEventListener("click", () => moveTo(0, 0));
     part.draw.addEventListener("click", () => moveTo(...drawPrior()));
-    followPointer(part.plane, (event) => moveTo(...plane.pointAt(event)));
-    part.plane.addEventListener("keydown", (event) => {
-      const step = event.shiftKey ? 0.5 : 0.1;
-      const direction = DIRECTIONS[event.key];
-      if (event.key === "Home") moveTo(0, 0);
-      else if (direction) moveTo(z[0] + step * direction[0], z[1] + step * direction[1]);
-      else return;
-      event.preventDefault();
-    });
+    plane.letMove(() => z, moveTo);
 
     renderLabel();
     renderPoint();

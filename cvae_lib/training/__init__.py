@@ -5,6 +5,7 @@ loop         train(recipe, data, out): one run, from the data to weights, histor
 batches      from a Dataset to batches; the order of the images within an epoch
 compiled     many steps of training in one compiled call
 checkpoints  what an unfinished run leaves, and what a finished one writes
+watch        a callback for `fit`: progress, losses and what the decoder draws, while a model trains
 
 `recipes` loads no TensorFlow, so a wrong setting is refused at once; import the others by their own names.
 """

@@ -1,4 +1,4 @@
-"""The built book, and a server for it: what the tests of the pages share."""
+"""The built book and a server for it, and a real JupyterLab: what the tests of the pages and of Jupyter share."""
 
 import shutil
 import subprocess
@@ -11,7 +11,8 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
-from book_sources import ROOT
+from book_sources import CHAPTERS, ROOT
+from processes import run_jupyterlab
 
 NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".*_cache", "_build", "node_modules", "trained")
 BUILD = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", ".", "-W", "-n"]
@@ -88,3 +89,19 @@ def axe():
     """The script of axe-core, which looks for barriers to accessibility."""
     pytest.importorskip("axe_playwright_python", reason="axe is not installed: pip install -r requirements.txt")
     return resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def tab(browser):
+    tab = browser.new_page(viewport={"width": 1400, "height": 1000})
+    yield tab
+    tab.close()
+
+
+@pytest.fixture(scope="module")
+def lab(browser, tmp_path_factory):  # after the browser: without one there is nothing to start
+    """The address of a JupyterLab on a copy of the chapters, with settings of its own; its processes end with it."""
+    folder = tmp_path_factory.mktemp("lab")
+    chapters = shutil.copytree(CHAPTERS, folder / "chapters", ignore=shutil.ignore_patterns(".*", "__*"))
+    with run_jupyterlab(chapters, folder) as address:
+        yield address

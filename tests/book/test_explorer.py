@@ -23,7 +23,7 @@ import yaml
 from cvae_lib.data import load_sample, one_hot
 
 ROOT = Path(__file__).parent.parent.parent
-EXPLORER = ROOT / "_extra/explorer"
+HALVES = ("_extra", "cvae_lib/web")  # of the folder `explorer`: what only the page has, and what Jupyter shares
 REPORT = ROOT / "_build/reports/explorer.json"
 MODEL = "mnist-2d"
 
@@ -66,7 +66,8 @@ def javascript(request, tmp_path_factory):
     """Run a function, given as text, after some of the explorer's scripts, and return what it returns."""
 
     def run(scripts, function, argument):
-        sources = [(EXPLORER / name).read_text(encoding="utf-8") for name in scripts]
+        paths = [ROOT / half / "explorer" / name for name in scripts for half in HALVES]
+        sources = [path.read_text(encoding="utf-8") for path in paths if path.exists()]
         if node := shutil.which("node"):
             call = f"console.log(JSON.stringify(({function})(JSON.parse(require('fs').readFileSync(0)))))"
             path = tmp_path_factory.mktemp("node") / "run.js"
@@ -90,7 +91,8 @@ def javascript(request, tmp_path_factory):
 def site(tmp_path_factory):
     """A folder with a page that has the explorer's place far below its top."""
     folder = tmp_path_factory.mktemp("site")
-    shutil.copytree(EXPLORER, folder / "explorer")
+    for half in HALVES:
+        shutil.copytree(ROOT / half / "explorer", folder / "explorer", dirs_exist_ok=True)
     (folder / "chapters").mkdir()
     (folder / "chapters/page.html").write_text(PAGE, encoding="utf-8")
     return folder
@@ -265,19 +267,19 @@ def height(grey):
 
 
 def test_the_book_has_the_explorer():
-    """One chapter has the explorer's place and the loader; the build copies the files beside the chapters' folder."""
+    """One chapter has the explorer's place; the build copies the files beside the chapters' folder."""
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
-    assert "_extra" in config["sphinx"]["config"].get("html_extra_path", []), "_config.yml must copy _extra"
+    assert set(HALVES) <= set(config["sphinx"]["config"]["html_extra_path"]), "_config.yml must copy both halves"
     texts = [path.read_text(encoding="utf-8") for path in (ROOT / "chapters").glob("*.md")]
-    places = [text for text in texts if ":::{div} cvae-explorer" in text]
-    assert len(places) == 1 and places[0].count("../explorer/loader.js") == 1
+    assert sum(text.count('<div class="cvae-explorer">') for text in texts) == 1
+    assert "explorer/loader.js" in (ROOT / "_templates/layout.html").read_text(encoding="utf-8")
     # Jupyter Book adds every script below _static to every page.
     assert not list((ROOT / "_static").rglob("*weights*"))
 
 
 def test_the_weights_are_loaded_on_sight_and_not_before(open_page, site):
     """At the top of the page only the loader is there; in view, the rest comes, each file once; from disk and http."""
-    on_sight = sorted(path.name for path in EXPLORER.iterdir() if path.name != "loader.js")
+    on_sight = sorted(path.name for path in (site / "explorer").iterdir() if path.name != "loader.js")
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SilentHandler, directory=site))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:

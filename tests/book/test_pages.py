@@ -64,6 +64,7 @@ def test_all_prose_is_on_the_page(parse, name):
 @every_chapter
 def test_all_code_and_outputs_are_on_the_page(parse, site, name):
     cells, shown = code_cells(ROOT / f"{name}.ipynb"), parse(name).select("div.cell")
+    cells = [cell for cell in cells if "remove-cell" not in cell.metadata.get("tags", [])]
     assert len(shown) == len(cells)
     for cell, on_page in zip(cells, shown):
         assert letters_of(on_page.select_one(".cell_input")) == squeeze(cell.source)
@@ -71,9 +72,12 @@ def test_all_code_and_outputs_are_on_the_page(parse, site, name):
         if "remove-output" in cell.metadata.get("tags", []):
             assert not outputs
             continue
-        text = "".join(letters_of(output, without="figure") for output in outputs)
+        text = "".join(letters_of(output, without="figure, .text_html") for output in outputs)
         assert text == squeeze(printed(cell)), f"the page shows another output of\n{cell.source}"
-        images = [image for output in outputs for image in output.select("img")]
+        tables = [out.data["text/html"] for out in cell.outputs if "text/html" in out.get("data", {})]
+        on_page_too = [table for output in outputs for table in output.select(".text_html")]
+        assert list(map(letters_of, on_page_too)) == [letters_of(BeautifulSoup(one, "html.parser")) for one in tables]
+        images = [image for output in outputs for image in output.select("img:not(.text_html img)")]
         assert len(images) == len(pictures(cell)), f"the page shows {len(images)} pictures of\n{cell.source}"
         for image in images:
             assert (site / "chapters" / image["src"]).is_file()

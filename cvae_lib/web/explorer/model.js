@@ -3,9 +3,10 @@
  * The conditional VAE of chapter 2 in plain arithmetic: its weights, the encoder, the decoder, the two losses and the
  * prior. Nothing here touches the page, so this file also runs in node, where a test compares it with Keras.
  *
- * Like all files of the explorer it is a classic script, because a browser imports no module into a page that is
- * opened from disk. Classic scripts share one scope: each file defines one constant, whose name starts with `cvae`,
- * and the files that loader.js lists after it use that constant.
+ * Like all files of this folder and of _extra/explorer it is a classic script, because a browser imports no module into
+ * a page that is opened from disk. Classic scripts share one scope: each file defines one constant, whose name starts
+ * with `cvae`, and the files that loader.js lists after it use that constant. In Jupyter the text of the scripts of this
+ * folder, one after the other, and of panel.js is one module.
  */
 "use strict";
 

@@ -1,11 +1,11 @@
 // @ts-check
 /*
- * The elements that both panels are made of, and how to write to them.
+ * The elements that all panels are made of, on the page and in Jupyter, and how to write to them.
  */
 "use strict";
 
 const cvaeElements = (() => {
-  const { SIDE, DIGITS } = cvaeModel;
+  const { SIDE } = cvaeModel;
 
   const QUIET = 800; // ms without a change before a screen reader is told
 
@@ -20,18 +20,39 @@ const cvaeElements = (() => {
     `<canvas data-part="${part}" width="${SIDE}" height="${SIDE}" role="img" aria-label="${text}"></canvas>`;
 
   /**
-   * Ten radio buttons, one for each digit.
-   * @param {string} name - of the group
+   * Radio buttons, one for each name. The value of a button is its place in the list.
+   * @param {string} group - its name, unique on the page
    * @param {string} legend
-   * @param {number} chosen - the digit that is chosen at the start
+   * @param {readonly (string | number)[]} names - of the classes, say, as HTML
+   * @param {number} [chosen] - the place of the name that is chosen at the start
    */
-  const digitChoice = (name, legend, chosen) => `
-    <fieldset class="cvae-digits">
+  const nameChoice = (group, legend, names, chosen) => `
+    <fieldset class="cvae-names" style="--cvae-longest: ${Math.max(...names.map((name) => String(name).length))}">
       <legend>${legend}</legend>
-      ${DIGITS.map(
-        (digit) => `<label><input type="radio" name="${name}" value="${digit}"
-          ${digit === chosen ? "checked" : ""}><span>${digit}</span></label>`,
-      ).join("")}
+      ${names
+        .map(
+          (name, i) => `<label><input type="radio" name="${group}" value="${i}"
+          ${i === chosen ? "checked" : ""}><span>${name}</span></label>`,
+        )
+        .join("")}
+    </fieldset>`;
+
+  /**
+   * Radio buttons, one for each picture. The value of a button is its place in the list.
+   * @param {string} group - its name, unique on the page
+   * @param {string} legend
+   * @param {readonly string[]} names - what a screen reader says of each picture
+   * @param {(i: number) => string} picture - the HTML of each picture, without a name of its own
+   */
+  const pictureChoice = (group, legend, names, picture) => `
+    <fieldset class="cvae-tests">
+      <legend>${legend}</legend>
+      ${names
+        .map(
+          (name, i) => `<label><input type="radio" name="${group}" value="${i}" aria-label="${name}"
+            >${picture(i)}</label>`,
+        )
+        .join("")}
     </fieldset>`;
 
   /**
@@ -41,11 +62,17 @@ const cvaeElements = (() => {
    * @param {{min: number, max: number, step: number}} range
    */
   const slider = (part, label, { min, max, step }) => `
-    <div class="cvae-slider">
-      <label for="cvae-${part}" data-part="${part}-label">${label}</label>
-      <input id="cvae-${part}" data-part="${part}" type="range" min="${min}" max="${max}" step="${step}" value="0">
-      <span data-part="${part}-value" aria-hidden="true"></span>
-    </div>`;
+    <label class="cvae-slider">
+      <span data-part="${part}-label">${label}</span>
+      <input data-part="${part}" type="range" min="${min}" max="${max}" step="${step}" value="0">
+      <span data-part="${part}-value" class="cvae-value" aria-hidden="true"></span>
+    </label>`;
+
+  /**
+   * Make a name that nothing else on the page has, for a group of radio buttons or an id.
+   * @param {string} stem
+   */
+  const makeUnique = (stem) => `${stem}-${Math.random().toString(36).slice(2)}`;
 
   /**
    * Append a panel.
@@ -168,8 +195,10 @@ const cvaeElements = (() => {
 
   return {
     picture,
-    digitChoice,
+    nameChoice,
+    pictureChoice,
     slider,
+    makeUnique,
     addPanel,
     findParts,
     findRadios,
