@@ -253,8 +253,8 @@ class Panel(anywidget.AnyWidget):
     other traits are what the page and the kernel tell each other besides; web/panel.js has the page's side.
     """
 
-    _esm = "\n".join((WEB / name).read_text("utf-8") for name in (*SCRIPTS, "panel.js"))
-    _css = "\n".join((WEB / name).read_text("utf-8") for name in STYLES)
+    _esm = "\n".join((WEB / name).read_text(encoding="utf-8") for name in (*SCRIPTS, "panel.js"))
+    _css = "\n".join((WEB / name).read_text(encoding="utf-8") for name in STYLES)
 
     title = traitlets.Unicode().tag(sync=True)
     controls: traitlets.List = traitlets.List().tag(sync=True)

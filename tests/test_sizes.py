@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import cvae_lib._tensorflow  # noqa: F401
 
 # isort: split
-import matplotlib.image
 import numpy as np
 import pytest
 from PIL import Image
@@ -178,7 +177,7 @@ def test_a_panel_shows_the_picture_of_its_label(trained, panels, decode):
     one.move({name: list_moves(one)[name][1] for name in (condition, "z1", "z2")})
     label = np.eye(data.n_y)[-1:]  # the last class, or the last number at 1 and the others in the middle, at 0
     picture = decode(np.full((1, 2), widgets.LIMIT), label).reshape(*data.image_shape[:2], -1)
-    png = matplotlib.image.imread(io.BytesIO(one.picture))[..., :3]
+    png = np.asarray(Image.open(io.BytesIO(one.picture)).convert("RGB")) / 255
     zoom = len(png) // len(picture)
     assert zoom > 1
     np.testing.assert_allclose(png, np.broadcast_to(picture.repeat(zoom, 0).repeat(zoom, 1), png.shape), atol=0.01)

@@ -155,7 +155,7 @@ def write_table(losses: Losses) -> str:
     head = "".join(f"<th>{escape(name.replace('_', ' '))}</th>" for name in ["epoch", *names])
     rows = [[str(epoch), *(f"{row[name]:#.4g}" if name in row else "" for name in names)] for epoch, row in losses]
     body = "".join(f"<tr>{''.join(f'<td>{value}</td>' for value in row)}</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<table class="dataframe"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
 def write_curves(losses: Losses) -> str:

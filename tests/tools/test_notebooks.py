@@ -13,6 +13,7 @@ from cvae_lib import BookError
 from cvae_lib.data import DataError
 from cvae_lib.tools import notebooks
 
+
 @pytest.fixture
 def saved():
     """A chapter as JupyterLab saves it, after a cell was added and another was run with a widget."""
