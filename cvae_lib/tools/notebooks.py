@@ -23,8 +23,8 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {"name": "python", "pygments_lexer": "ipython3"},
 }
-# The server needs `trusted` after the hook, and writes it into no file.
-KEPT_OF_A_CELL = {"mystnb", "tags", "trusted"}
+# `jupyter` folds the first cell. The server needs `trusted` after the hook, and writes it into no file.
+KEPT_OF_A_CELL = {"jupyter", "mystnb", "tags", "trusted"}
 
 
 def open_chapter() -> None:
