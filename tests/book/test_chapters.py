@@ -178,7 +178,9 @@ def test_decimals_in_the_prose_stand_in_an_output_or_in_the_code(path):
     for text, value in numbers_in("\n".join(prose)):
         if "." in text:
             half = 0.5000001 * 10 ** -len(text.split(".")[1])
-            assert any(abs(value - other) <= half for other in shown), f"{text} is quoted and never shown"
+            assert any(abs(value - other) <= half for other in shown), (
+                f"{text} is quoted and never shown. After a run with other data: git restore chapters/*.ipynb"
+            )
 
 
 def definitions(source):
