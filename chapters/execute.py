@@ -18,6 +18,7 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from cvae_lib.data import DataError
+from cvae_lib.pretrained import write_text
 from cvae_lib.tools.notebooks import settle_data, strip_machine
 
 CHAPTERS = Path(__file__).parent
@@ -75,15 +76,15 @@ def number_widgets(notebook: NotebookNode) -> None:
                 view["model_id"] = numbers.setdefault(view["model_id"], f"widget-{len(numbers) + 1}")
 
 
-def write_text(notebook: NotebookNode) -> str:
+def text_side(notebook: NotebookNode) -> str:
     """Return the text side of a notebook as jupytext, and so JupyterLab, writes it (it wraps captions)."""
     return jupytext.writes(copy.deepcopy(notebook), fmt="md:myst", config=PAIRING)  # a copy: it notes its settings
 
 
 def write_pair(path: Path, notebook: NotebookNode) -> None:
-    """Write both sides of the chapter whose text side is `path`."""
-    jupytext.write(notebook, path.with_suffix(".ipynb"))
-    path.write_text(write_text(notebook), encoding="utf-8")
+    """Write both sides of the chapter whose text side is `path`, each whole or not at all."""
+    write_text(path.with_suffix(".ipynb"), jupytext.writes(notebook, fmt="ipynb") + "\n")
+    write_text(path, text_side(notebook))
 
 
 def main() -> int:

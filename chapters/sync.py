@@ -1,8 +1,8 @@
 """Carry an edit of prose into the notebooks without executing them: `python3 chapters/sync.py`.
 
 First the equations and figures of all texts are numbered anew, and the links that name them say the new numbers. Then
-each notebook takes the prose, the tags and the alt texts of its text, and keeps its outputs. A chapter whose code has
-changed has to be executed instead, and is named.
+each notebook takes the prose, the tags and the alt texts of its text, and keeps its outputs. A chapter that is new or
+whose code has changed has to be executed instead, and is named.
 """
 
 import re
@@ -14,6 +14,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from chapters.execute import CHAPTERS, find_chapters, write_pair
+from cvae_lib.pretrained import write_text
 from cvae_lib.tools.notebooks import strip_machine
 
 # What is numbered: an equation by its tag, a figure at the start of its caption. Each follows its anchor.
@@ -61,23 +62,26 @@ def carry(text: str, stored: NotebookNode) -> NotebookNode | None:
 
 
 def main() -> int:
-    paths = sorted(CHAPTERS.glob("*.md"))
     chapters, numbers = find_chapters(), {}
-    texts = {path: path.read_text(encoding="utf-8") for path in paths}
+    texts = {path: path.read_text(encoding="utf-8") for path in sorted(CHAPTERS.glob("*.md"))}
     for path in chapters:
         texts[path], numbers[path.stem] = number(texts[path], int(path.name[:2]))
     to_execute = []
-    for path in paths:
-        text = relink(texts[path], path.stem, numbers)
-        path.write_text(text, encoding="utf-8")
+    for path, text in texts.items():
+        text = relink(text, path.stem, numbers)
+        stored, notebook = path.with_suffix(".ipynb"), None
+        if stored.exists():
+            notebook = carry(text, nbformat.read(stored, as_version=4))
+        if notebook is not None:
+            write_pair(path, notebook)
+            continue
+        write_text(path, text)
         if path in chapters:
-            notebook = carry(text, nbformat.read(path.with_suffix(".ipynb"), as_version=4))
-            if notebook is None:
-                to_execute.append(path.name)
-            else:
-                write_pair(path, notebook)
+            to_execute.append(f"chapters/{path.name}")
     if to_execute:
-        print(f"the code of these has changed; execute them: chapters/{' chapters/'.join(to_execute)}")
+        print(
+            f"new, or of other code than its notebook; execute it: python3 chapters/execute.py {' '.join(to_execute)}"
+        )
     return bool(to_execute)
 
 

@@ -122,7 +122,8 @@ def write_progress(epoch: int, epochs: int, step: int, steps: int | None) -> str
 
 def draw_sheet(images: ArrayLike, image_shape: tuple[int, ...]) -> bytes:
     """Lay images (n, n_x) with values in [0, 1] side by side, ten a row, and return the bytes of a PNG."""
-    flat = np.asarray(images).reshape(len(np.asarray(images)), -1)
+    flat = np.asarray(images)
+    flat = flat.reshape(len(flat), -1)
     columns = min(len(flat), PICTURES_IN_A_ROW)
     rows = -(-len(flat) // columns)
     places = np.zeros((rows * columns, flat.shape[1]))

@@ -26,7 +26,7 @@ from book_sources import (
     without_front_matter,
 )
 
-from chapters.execute import write_text
+from chapters.execute import text_side
 
 HIDDEN = {"remove-cell", "remove-output"}
 TAGS = {
@@ -56,7 +56,7 @@ def test_every_text_has_a_notebook_and_every_notebook_a_text():
 def test_pair_is_in_sync(path):
     """But for the front matter, which an editor may change: the name of a kernel, a version."""
     text = path.with_suffix(".md")
-    expected, found = write_text(read(path)), text.read_text(encoding="utf-8")
+    expected, found = text_side(read(path)), text.read_text(encoding="utf-8")
     assert FRONT_MATTER.sub("", expected) == FRONT_MATTER.sub("", found), (
         f"{text.name} and {path.name} differ; from the text: python3 chapters/execute.py chapters/{text.name}; "
         f"from the notebook: jupytext --to md:myst chapters/{path.name}"
