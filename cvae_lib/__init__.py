@@ -6,7 +6,8 @@ model         the conditional VAE: two networks, two losses, one class (chapter 
 objectives    the same networks trained with another objective: beta, warm-up, continuous Bernoulli, dropout
 evaluate      encode, decode, the ELBO by draws, scores under every label, a continuous model read as a Bernoulli
 likelihood    log p(x | y) by a sum over the latent plane, the true posterior, the importance-weighted bound
-metrics       cross-entropy, the KL of a Gaussian, active units, the shape of a digit
+annealing     log p(x | y) of any number of latents by annealed importance sampling, between two bounds
+metrics       compare means with an interval, cross-entropy, the KL of a Gaussian, active units, the shape of a digit
 pictures      from vectors of pixels to pictures, sheets and PNG files
 plots         arrays in, figures out
 widgets       panels for Jupyter: controls, and the picture of their values

@@ -1,9 +1,12 @@
 """What the chapters measure, in float64 and without TensorFlow, so that it also checks what TensorFlow computes."""
 
+import math
+from itertools import count
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import betaincinv, nctdtr, ndtri, stdtrit
 
 from cvae_lib.data.mnist import IMAGE_SHAPE
 from cvae_lib.pictures import as_pictures
@@ -16,6 +19,81 @@ class Shape(NamedTuple):
     stroke: np.ndarray
     width: np.ndarray
     slant: np.ndarray
+
+
+class Difference(NamedTuple):
+    """The result of `compare`: a difference of two means, and the two ends of its confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def verdict(self) -> str:
+        """The words that the difference allows: "larger", "smaller", or "no difference seen" if 0 is inside."""
+        if self.low <= 0 <= self.high:
+            return "no difference seen"
+        return "larger" if self.low > 0 else "smaller"
+
+    def __str__(self) -> str:
+        return f"{self.mean:+.2f} [{self.low:+.2f}, {self.high:+.2f}] {self.verdict}"
+
+
+def compare(a: ArrayLike, b: ArrayLike, paired: bool = False, confidence: float = 0.95) -> Difference:
+    """Compare the means of two samples: the mean of a minus that of b, with its confidence interval.
+
+    A sample is one value a seed, (n,), or one value an image. The intervals are Student's. Two samples of their own are
+    compared by Welch's test, which does not take their spreads for equal. With paired, a[i] and b[i] belong together,
+    for example by their image, and the interval is that of the mean of a[i] - b[i]. A number for b, for example a
+    published figure, is taken to be exact. Where no value varies, the interval is the difference alone. Raises
+    ValueError for a sample of fewer than two values, since one run has no spread, for values that are not finite, and
+    for pairs that do not match. Source: chapter 3; Welch (1947).
+    """
+    first, second = np.asarray(a, "float64"), np.asarray(b, "float64")
+    found = f"found the shapes {first.shape} and {second.shape}"
+    if paired:
+        if first.shape != second.shape:
+            raise ValueError(f"pairs: {found}; expected one value of b for each of a.")
+        first, second = first - second, np.zeros(())
+    samples = [sample for sample in (first, second) if sample.ndim]
+    if not samples or any(sample.ndim > 1 or len(sample) < 2 for sample in samples):
+        raise ValueError(f"samples: {found}; expected (n,) with at least 2 values, which show how far they spread.")
+    if not (np.isfinite(first).all() and np.isfinite(second).all()):
+        raise ValueError("samples: found a value that is not finite; expected numbers. Leave out the runs that failed.")
+    variances = [(sample.var(ddof=1) / len(sample), len(sample) - 1) for sample in samples]
+    variance = sum(part for part, _ in variances)
+    mean = float(first.mean() - second.mean())
+    if variance == 0:
+        return Difference(mean, mean, mean)
+    freedom = variance**2 / sum(part**2 / n for part, n in variances)
+    reach = stdtrit(freedom, (1 + confidence) / 2) * np.sqrt(variance)
+    return Difference(mean, float(mean - reach), float(mean + reach))
+
+
+def count_seeds(difference: float, spread: float, power: float = 0.8, confidence: float = 0.95) -> int:
+    """Count the seeds that each of two recipes needs, so that a difference of their means is likely to be seen.
+
+    difference is the true one and spread the standard deviation over the seeds of either, both in nats. power is the
+    chance that the interval of `compare` lies on the right side of 0. Raises ValueError if one of the three is out of
+    its range. Source: chapter 3. The share of one sample in the sum of the two variances has a beta distribution;
+    given the share, the degrees of freedom of Welch's test are known and its statistic has a noncentral t distribution.
+    """
+    if not (0 < difference < np.inf and 0 < spread < np.inf and 0.5 <= power < 1):
+        raise ValueError(
+            f"found a difference of {difference}, a spread of {spread} and a power of {power}; expected two positive "
+            "numbers of nats and a power from 0.5 to 1, without 1."
+        )
+    # Were the spread known, this many would do; a spread that is estimated needs more.
+    least = 2 * ((ndtri((1 + confidence) / 2) + ndtri(power)) * spread / difference) ** 2
+    quantiles = (np.arange(200) + 0.5) / 200
+    for n in count(max(2, math.ceil(least))):
+        share = betaincinv((n - 1) / 2, (n - 1) / 2, quantiles)
+        freedom = (n - 1) / (share**2 + (1 - share) ** 2)
+        shift = difference / (spread * np.sqrt(2 / n))
+        missed = nctdtr(2 * n - 2, shift, stdtrit(freedom, (1 + confidence) / 2))
+        if 1 - missed.mean() >= power:
+            return n
+    raise AssertionError("an endless count")
 
 
 def cross_entropy(x: ArrayLike, p: ArrayLike) -> np.ndarray:

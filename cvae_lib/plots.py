@@ -349,6 +349,34 @@ def plot_lines(
 
 
 @styled
+def plot_intervals(
+    series: Mapping[str, Mapping[str, tuple[float, float, float]]], xlabel: str, size: tuple[float, float] = (7.4, 3.6)
+) -> MatplotlibFigure:
+    """Draw {series: {name: (mean, low, high)}}, differences with their intervals: a line a name, the first at the top.
+
+    Each series has its colour and marker, a little apart on the line; a grey line marks no difference. Raises
+    ValueError for more than four series.
+    """
+    if len(series) > 4:
+        raise ValueError(f"plot_intervals: found {len(series)} series ({', '.join(series)}); expected at most four")
+    figure, axis = plt.subplots(figsize=size)
+    names = list(dict.fromkeys(name for rows in series.values() for name in rows))
+    axis.axvline(0, color="0.7", linewidth=1, zorder=0)
+    for place, (label, rows) in enumerate(series.items()):
+        height = [-names.index(name) + 0.6 * ((len(series) - 1) / 2 - place) / len(series) for name in rows]
+        mean, low, high = np.transpose(list(rows.values()))
+        reach = np.stack([mean - low, high - mean])
+        look: dict[str, Any] = {"color": PALETTE[place], "fmt": "osD^"[place], "markersize": 5, "linewidth": 1.2}
+        axis.errorbar(mean, height, xerr=reach, capsize=3, label=label, **look)
+    axis.set_yticks(-np.arange(len(names)), names)
+    axis.set_xlabel(xlabel)
+    if len(series) > 1:
+        figure.legend(loc="upper center", bbox_to_anchor=(0.5, 0.02), ncols=len(series))
+    figure.tight_layout(pad=0.6)
+    return figure
+
+
+@styled
 def plot_bars(
     values: Sequence[float] | np.ndarray,
     labels: Sequence[Any] | np.ndarray,

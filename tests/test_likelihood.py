@@ -4,10 +4,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 
 from cvae_lib import likelihood
 from cvae_lib.data import one_hot
 from cvae_lib.likelihood import (
+    best_gaussians,
     decode_logits,
     elbo,
     importance_bound,
@@ -256,6 +258,7 @@ def test_labels_have_to_be_a_vector_for_each_image(model, images, label):
         lambda: log_likelihood(model, x, label, make_grid(6, 10)),
         lambda: posterior(model, x, label, make_grid(6, 10)),
         lambda: elbo(model, x, label, z_mean, z_log_var, make_grid(6, 10)),
+        lambda: best_gaussians(model, x, label, z_mean, z_log_var, make_grid(6, 10)),
         lambda: log_weights(model, x, label, z_mean, z_log_var, 3, np.random.default_rng(0)),
     ):
         with pytest.raises(ValueError, match=r"label: found the shape \(.*expected \(8, n_y\)"):
@@ -363,6 +366,65 @@ def test_gap_closes_where_the_encoder_is_the_posterior(images):
     blind, grid, zeros = make_constant(np.ones(N_X)), make_grid(7, 70), np.zeros((8, 2))
     gap = log_likelihood(blind, x, label, grid) - elbo(blind, x, label, zeros, zeros, grid)
     np.testing.assert_allclose(gap, 0, atol=1e-4)
+
+
+# The best Gaussian of an image
+
+
+def test_best_gaussian_is_between_what_it_starts_from_and_the_likelihood(model, images):
+    """At least as good as the encoder's and as the posterior's moments; its ELBO is that of its parameters."""
+    x, label, z_mean, z_log_var = images
+    grid = make_grid(6, 80)
+    mean, log_var, best = best_gaussians(model, x, label, z_mean, z_log_var, grid)
+    assert mean.shape == log_var.shape == (8, 2) and best.shape == (8,) and best.dtype == np.float64
+    np.testing.assert_allclose(best, elbo(model, x, label, mean, log_var, grid), atol=1e-6)
+    p, points = posterior(model, x, label, grid), grid.z.astype("float64")
+    moments = p @ points, np.log(p @ points**2 - (p @ points) ** 2)
+    starts = np.array([elbo(model, x, label, *start, grid) for start in ((z_mean, z_log_var), moments)])
+    assert (best >= starts - 1e-6).all() and (best > starts.max(axis=0) + 0.01).any()
+    assert (best <= log_likelihood(model, x, label, grid) + 1e-4).all()
+
+
+def test_best_gaussian_is_what_another_optimiser_finds(model, images):
+    """BFGS on the ELBO of one image after the other, from the encoder's q and from the prior."""
+    x, label, z_mean, z_log_var = (part[:3] for part in images)
+    grid = make_grid(6, 50)
+    best = best_gaussians(model, x, label, z_mean, z_log_var, grid)[2]
+
+    def negative_elbo(q, image):
+        return -elbo(model, x[[image]], label[[image]], q[None, :2], q[None, 2:], grid)[0]
+
+    for i in range(3):
+        starts = np.concatenate([z_mean[i], z_log_var[i]]), np.zeros(4)
+        runs = [minimize(negative_elbo, start, i, method="BFGS", options={"eps": 1e-3}) for start in starts]
+        assert best[i] == pytest.approx(-min(run.fun for run in runs), abs=2e-3)
+
+
+def test_best_gaussian_is_the_posterior_where_that_is_one(images):
+    """A decoder that ignores z: the prior is the posterior, however far off the q to start from."""
+    x, label = images[:2]
+    blind, grid = make_constant(np.ones(N_X)), make_grid(7, 70)
+    mean, log_var, best = best_gaussians(blind, x, label, np.full((8, 2), 4.0), np.full((8, 2), -2.0), grid)
+    np.testing.assert_allclose(mean, 0, atol=1e-3)
+    np.testing.assert_allclose(log_var, 0, atol=1e-3)
+    np.testing.assert_allclose(best, log_likelihood(blind, x, label, grid), atol=1e-4)
+
+
+@pytest.mark.parametrize("heights, place", [((4, 6), -2), ((6, 6), 2)], ids=["the higher peak", "equal peaks"])
+def test_best_gaussian_is_the_better_of_two_fits(heights, place):
+    """A posterior with a peak at z1 = 2, where the q to start from is, and one at -2.
+
+    Where the second is higher, the fit from the posterior's moments finds it; where both are equal, the moments lie
+    between the two, and the fit from q is better.
+    """
+
+    def decoder(inputs):
+        peaks = [height * np.exp(-np.sum((inputs[0] - [z1, 0]) ** 2, axis=1)) for height, z1 in zip(heights, (2, -2))]
+        return np.tile((sum(peaks) - 3)[:, None], N_X).astype("float32")
+
+    x, label, q = np.ones((1, N_X), "float32"), np.eye(N_Y)[:1], (np.array([[2.0, 0.0]]), np.full((1, 2), -2.0))
+    mean, _, _ = best_gaussians(SimpleNamespace(decoder=decoder), x, label, *q, make_grid(6, 80))
+    np.testing.assert_allclose(mean, [[place, 0]], atol=0.3)
 
 
 # The importance-weighted bounds

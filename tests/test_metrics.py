@@ -1,11 +1,130 @@
-"""What the chapters measure, against Monte Carlo, closed forms and pictures whose shape is known."""
+"""What the chapters measure, against Monte Carlo, closed forms, SciPy's tests and pictures whose shape is known."""
 
 import warnings
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from cvae_lib.metrics import active_units, cross_entropy, gaussian_kl, measure_shape
+from cvae_lib.metrics import Difference, active_units, compare, count_seeds, cross_entropy, gaussian_kl, measure_shape
+
+# Differences and their intervals
+
+
+@pytest.mark.parametrize("sizes, spreads", [((5, 5), (1, 1)), ((3, 9), (0.1, 4)), ((2, 2), (1, 3)), ((40, 7), (2, 2))])
+@pytest.mark.parametrize("confidence", [0.8, 0.95])
+def test_two_samples_are_compared_as_by_welchs_test(sizes, spreads, confidence):
+    rng = np.random.default_rng(0)
+    a, b = (rng.normal(130, spread, n) for spread, n in zip(spreads, sizes))
+    found = compare(a, b, confidence=confidence)
+    expected = stats.ttest_ind(a, b, equal_var=False).confidence_interval(confidence)
+    assert found.mean == pytest.approx(a.mean() - b.mean())
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_pairs_are_compared_by_their_differences():
+    """Images differ by tens of nats and two models by a few on each: the pairs see what two samples do not."""
+    rng = np.random.default_rng(0)
+    a = rng.normal(130, 30, 200)
+    b = a + rng.normal(0.5, 1, 200)
+    found, expected = compare(a, b, paired=True), stats.ttest_rel(a, b).confidence_interval()
+    assert found == pytest.approx((np.mean(a - b), expected.low, expected.high))
+    assert found.verdict == "smaller" and compare(a, b).verdict == "no difference seen"
+
+
+def test_a_published_number_is_taken_to_be_exact():
+    values = [130.9, 130.8, 131.1]
+    expected = stats.ttest_1samp(values, 130.77).confidence_interval()
+    found = compare(values, 130.77)
+    assert (found.low, found.high) == pytest.approx((expected.low - 130.77, expected.high - 130.77))
+    other = compare(130.77, values)
+    assert other == pytest.approx((-found.mean, -found.high, -found.low))
+
+
+@pytest.mark.parametrize("sizes, spreads", [((5, 5), (1, 1)), ((3, 3), (1, 1)), ((5, 9), (3, 1))])
+def test_the_interval_holds_the_true_difference_as_often_as_it_says(sizes, spreads):
+    """19 times in 20, and for very few seeds a little oftener."""
+    rng = np.random.default_rng(0)
+    held = []
+    for _ in range(2000):
+        a, b = rng.normal(7, spreads[0], sizes[0]), rng.normal(5, spreads[1], sizes[1])
+        low, high = compare(a, b)[1:]
+        held.append(low <= 2 <= high)
+    assert 0.94 < np.mean(held) < 0.975
+
+
+def test_constant_samples_differ_by_exactly_their_difference():
+    assert compare([2.0, 2.0], [1.5, 1.5, 1.5]) == (0.5, 0.5, 0.5)
+    assert compare([2.0, 2.0], 2.0).verdict == "no difference seen"
+    assert compare([1.0, 2.0], [3.0, 4.0], paired=True) == (-2, -2, -2)
+    # One that varies is enough for an interval.
+    varying = [1.0, 2.0, 3.0]
+    assert compare(varying, [5.0, 5.0]) == pytest.approx(compare(varying, 5.0))
+
+
+@pytest.mark.parametrize(
+    "a, b, paired, words",
+    [
+        ([1.0], [1.0, 2.0], False, "at least 2 values"),
+        ([1.0], 2.0, False, "at least 2 values"),
+        (1.0, 2.0, False, "at least 2 values"),
+        ([1.0], [2.0], True, "at least 2 values"),
+        ([[1.0, 2.0], [3.0, 4.0]], 2.0, False, r"\(2, 2\)"),
+        ([1.0, 2.0, 3.0], [1.0, 2.0], True, r"\(3,\) and \(2,\); expected one value of b for each of a"),
+        # These two would broadcast.
+        ([1.0, 2.0, 3.0], [1.0], True, "expected one value of b"),
+        ([1.0, 2.0, 3.0], 1.0, True, "expected one value of b"),
+        ([1.0, np.nan], 2.0, False, "not finite"),
+        ([1.0, 2.0], [3.0, np.inf], False, "not finite"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(a, b, paired, words):
+    with pytest.raises(ValueError, match=words):
+        compare(a, b, paired=paired)
+
+
+def test_the_verdict_follows_from_the_interval():
+    assert Difference(1.0, 0.2, 1.8).verdict == "larger"
+    assert Difference(-1.0, -1.8, -0.2).verdict == "smaller"
+    for low, high in ((-0.1, 0.2), (0.0, 0.2), (-0.2, 0.0)):
+        assert Difference(0.05, low, high).verdict == "no difference seen"
+    assert str(Difference(-1.2164, -1.7512, -0.6801)) == "-1.22 [-1.75, -0.68] smaller"
+    assert str(Difference(0.05, -0.1, 0.2)) == "+0.05 [-0.10, +0.20] no difference seen"
+
+
+@pytest.mark.parametrize("difference, spread", [(0.3, 0.1), (1, 1), (1, 0.4), (0.1, 0.007)])
+@pytest.mark.parametrize("power", [0.6, 0.8])
+def test_so_many_seeds_see_a_difference_and_one_less_does_not(difference, spread, power):
+    """How often `compare` finds a larger than b, by simulation."""
+
+    def see(n):
+        rng = np.random.default_rng(0)
+        samples = rng.normal([difference, 0.0], spread, (4000, n, 2))
+        return np.mean([compare(*sample.T).low > 0 for sample in samples])
+
+    n, error = count_seeds(difference, spread, power), 0.025
+    assert see(n) > power - error
+    assert n == 2 or see(n - 1) < power + error
+
+
+def test_known_numbers_of_seeds():
+    """Cohen (1988), table 2.4.1: for a power of 0.8, differences of 0.5, 0.8 and 1 spreads need 64, 26 and 17."""
+    assert [count_seeds(difference, 1) for difference in (0.5, 0.8, 1)] == [64, 26, 17]
+    assert count_seeds(1, 2.5) == count_seeds(0.4, 1) == count_seeds(4, 10)
+    # Two values say little about their spread: the interval is wide, and three are needed.
+    assert count_seeds(1, 0.1) == 3 and count_seeds(1, 0.001) == 2
+    assert count_seeds(0.5, 1, confidence=0.99) > count_seeds(0.5, 1, power=0.9) > count_seeds(0.5, 1)
+    assert count_seeds(0.01, 1) == pytest.approx(2 * (1.959964 + 0.841621) ** 2 / 0.01**2, abs=3)
+
+
+@pytest.mark.parametrize(
+    "arguments", [(0, 1), (-1, 1), (1, 0), (1, -1), (np.nan, 1), (1, np.inf), (1, 1, 1), (1, 1, 0.1)]
+)
+def test_seeds_that_cannot_be_counted_are_refused(arguments):
+    """Without this the count would go on for ever."""
+    with pytest.raises(ValueError, match="expected two positive numbers of nats and a power from 0.5"):
+        count_seeds(*arguments)
+
 
 # Cross-entropy
 

@@ -54,6 +54,10 @@ CALLS = {
         (({"a": {"x": ([0, 1], [2, 3])}, "b": {"x": ([0, 1], [3, 4])}}, "epoch"), {}),
         (({"a": {"x": ([0], [2])}}, ""), {}),
     ],
+    "plot_intervals": [
+        (({"a": {"x": (1, 0, 2), "y": (-1, -2, 0)}, "b": {"y": (0, 0, 0)}}, "nats"), {}),
+        (({"a": {"x": (1, 1, 1)}}, ""), {}),
+    ],
     "plot_bars": [(([1, 2], ["a", "b"], "class", "nats"), {}), (([1], ["a"], "class", "nats"), {})],
 }
 
@@ -387,6 +391,35 @@ def test_lines_keep_their_style_from_panel_to_panel():
 def test_a_fifth_line_is_refused():
     with pytest.raises(ValueError, match="found 5 labels"):
         plots.plot_lines({"loss": {f"seed {seed}": ([1], [1]) for seed in range(5)}}, "epoch")
+
+
+def test_intervals_lie_on_the_lines_of_their_names():
+    """From low to high with the mean as a mark; a name that only the second series has gets a line below the others."""
+    series = {
+        "loss": {"depth": (-1.5, -2.0, -1.25), "width": (0.5, -0.25, 1.0)},
+        "gap": {"width": (0.25, 0.0, 0.5), "batch": (3.0, 2.0, 5.0)},
+    }
+    figure = plots.plot_intervals(series, "change, nats")
+    (axis,) = figure.axes
+    names = dict(zip(axis.get_yticks(), [label.get_text() for label in axis.get_yticklabels()]))
+    assert [names[height] for height in sorted(names, reverse=True)] == ["depth", "width", "batch"]
+    assert axis.get_xlabel() == "change, nats" and axis.lines[0].get_xdata() == [0, 0]
+    heights, looks = {}, set()
+    for drawn, (label, rows) in zip(axis.containers, series.items(), strict=True):
+        marks, _, (bars,) = drawn.lines
+        assert drawn.get_label() == label and marks.get_xdata().tolist() == [mean for mean, _, _ in rows.values()]
+        assert [tuple(bar[:, 0]) for bar in bars.get_segments()] == [(low, high) for _, low, high in rows.values()]
+        assert [names[round(height)] for height in marks.get_ydata()] == list(rows)
+        heights[label] = dict(zip(rows, marks.get_ydata()))
+        looks |= {(marks.get_color(), marks.get_marker())}
+    assert heights["loss"]["width"] > heights["gap"]["width"] and len(looks) == 2
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(series)
+    assert not plots.plot_intervals({"loss": series["loss"]}, "").legends
+
+
+def test_a_fifth_series_of_intervals_is_refused():
+    with pytest.raises(ValueError, match="found 5 series"):
+        plots.plot_intervals({f"seed {seed}": {"depth": (1, 0, 2)} for seed in range(5)}, "nats")
 
 
 def test_bars_are_as_high_as_their_values():

@@ -11,7 +11,7 @@ from cvae_lib.data import load_mnist
 from cvae_lib.pretrained import load_manifest
 from cvae_lib.training.recipes import RECIPES
 
-SWEEPS = ("five_epochs", "thirty_epochs", "two_latents_by_seed", "latent_count")
+SWEEPS = ("five_epochs", "thirty_epochs", "one_run", "two_latents_by_seed", "latent_count", "annealed")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,8 +1,9 @@
 """Many runs, one table: what a change to the recipe is worth, and over how many seeds.
 
-A sweep is a list of recipes, each trained with each of its seeds, and a function that measures a trained model. The
-rows go to `chapters/results/<sweep>.json` with the command that made them; chapters 10 to 12 and the ledger read them
-from there. A model that ships, in `pretrained` or one of its folders, is measured as it is and not trained again.
+A sweep is a list of recipes, each trained with each of its seeds, and a function that measures a trained model, or for
+the sweeps in MEASURE_EVERY also the model in training. The rows go to `chapters/results/<sweep>.json` with the command
+that made them; chapters 10 to 12 and the ledger read them from there. A model that ships, in `pretrained` or one of its
+folders, is measured as it is and not trained again.
 """
 
 import json
@@ -17,13 +18,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cvae_lib._tensorflow  # noqa: F401
+
+# isort: split
+import keras
 import numpy as np
 
 from cvae_lib import BookError
+from cvae_lib.annealing import annealed_weights, bound_from_above, bound_from_below
 from cvae_lib.data import Dataset, hold_out, load_mnist, one_hot
 from cvae_lib.evaluate import decode, encode, read_as_bernoulli, sampled_elbo
 from cvae_lib.likelihood import importance_bound, log_likelihood, log_weights, make_grid
-from cvae_lib.metrics import active_units
+from cvae_lib.metrics import active_units, compare
 from cvae_lib.pretrained import PRETRAINED, describe_versions, load_history, load_manifest, load_pretrained, write_text
 from cvae_lib.tools.digit_classifier import load_classifier, read_digits
 from cvae_lib.training.checkpoints import describe_data
@@ -36,6 +42,7 @@ FIVE_EPOCHS_ROWS = {
     "1 hidden layer": replace(FIVE_EPOCHS, n_layers=1),
     "3 hidden layers": replace(FIVE_EPOCHS, n_layers=3),
     "256 units": replace(FIVE_EPOCHS, n_hidden=256),
+    "1024 units": replace(FIVE_EPOCHS, n_hidden=1024),
     "constant rate 0.001": replace(FIVE_EPOCHS, schedule="constant", learning_rate=1e-3),
     "batch 100": replace(FIVE_EPOCHS, batch_size=100),
     "batch 1000": replace(FIVE_EPOCHS, batch_size=1000),
@@ -43,11 +50,13 @@ FIVE_EPOCHS_ROWS = {
     "continuous Bernoulli": replace(FIVE_EPOCHS, continuous=True),
 }
 THIRTY_EPOCHS = replace(FIVE_EPOCHS, epochs=30)
+BATCH_100_3_LAYERS = replace(THIRTY_EPOCHS, batch_size=100, n_layers=3)
 THIRTY_EPOCHS_ROWS = {
     "base, 30 epochs": THIRTY_EPOCHS,
+    "3 hidden layers": replace(THIRTY_EPOCHS, n_layers=3),
     "dropout 0.2 in the encoder": replace(THIRTY_EPOCHS, dropout=0.2),
     "batch 100": replace(THIRTY_EPOCHS, batch_size=100),
-    "batch 100, 3 hidden layers": replace(THIRTY_EPOCHS, batch_size=100, n_layers=3),
+    "batch 100, 3 hidden layers": BATCH_100_3_LAYERS,
 }
 SEEDS = (1, 2, 3)
 
@@ -81,8 +90,9 @@ def measure_latent_tradeoff(
 
     elbo and kl_loss: the negative ELBO of the test images with one sample of z, and its KL; bound: the
     importance-weighted bound, negative, with so many samples of z an image, on so many random test images, whose
-    negative ELBO is elbo_same, all in nats an image; active: active units; fidelity: the share of so many pictures,
-    each from a z of the prior and a random label, that the digit classifier reads as their label.
+    negative ELBO is elbo_same; exact, of a model with two latents: -log p(x | y) of the same images, by the sum over a
+    grid; all in nats an image. active: active units; fidelity: the share of so many pictures, each from a z of the
+    prior and a random label, that the digit classifier reads as their label.
     """
     inputs = [data.x_test, data.label_test]
     model.compile()
@@ -90,31 +100,85 @@ def measure_latent_tradeoff(
     z_mean, z_log_var = encode(model, *inputs)
     rng = np.random.default_rng(0)
     some = rng.permutation(len(data.x_test))[:images]
-    codes = z_mean[some], z_log_var[some]
-    log_w = log_weights(model, data.x_test[some], data.label_test[some], *codes, samples, rng)
+    x, label = data.x_test[some], data.label_test[some]
+    log_w = log_weights(model, x, label, z_mean[some], z_log_var[some], samples, rng)
     z = rng.standard_normal((pictures, z_mean.shape[1])).astype("float32")
     y = rng.integers(0, data.n_y, pictures)
     read = read_digits(load_classifier(), decode(model, z, one_hot(y, data.n_y)))
+    exact = {}
+    if z_mean.shape[1] == 2:
+        exact["exact"] = float(-log_likelihood(model, x, label, make_grid(6, 200)).mean())
     return {
         "elbo": float(scores["loss"]),
         "kl_loss": float(scores["kl_loss"]),
         "elbo_same": float(-log_w.mean()),
         "bound": float(-importance_bound(log_w, samples).mean()),
+        **exact,
         "active": active_units(z_mean),
         "fidelity": float(np.mean(read == y)),
     }
+
+
+def measure_by_annealing(
+    model: Any, recipe: Recipe, data: Dataset, images: int = 1000, drawn: int = 200, temperatures: int = 200
+) -> dict[str, float]:
+    """Measure -log p(x | y) by annealing, on random test images of the data, and how far off it may be: nats an image.
+
+    annealed: minus the bound from below, by ten chains an image, on the images of the bound of
+    `measure_latent_tradeoff`; annealed_error: its standard error over the images. A model with two latents also gets
+    exact, -log p(x | y) by the sum over a grid, and short, low and high: the mean of annealed - exact over the images,
+    and its interval. between, low_between and high_between: on so many black-and-white images drawn from the model,
+    whose log p(x | y) lies on average between the two bounds, the mean distance of the bounds and its interval.
+    """
+    some = np.random.default_rng(0).permutation(len(data.x_test))[:images]
+    x, label = data.x_test[some], data.label_test[some]
+    codes = encode(model, x, label)
+    annealed = -bound_from_below(annealed_weights(model, x, label, *codes, temperatures, 10))
+    found = {"annealed": float(annealed.mean()), "annealed_error": float(annealed.std(ddof=1) / np.sqrt(len(some)))}
+    if codes[0].shape[1] == 2:
+        exact = -log_likelihood(model, x, label, make_grid(6, 200))
+        short = compare(annealed, exact, paired=True)
+        found.update(exact=float(exact.mean()), short=short.mean, low=short.low, high=short.high)
+
+    rng = np.random.default_rng(1)
+    label = one_hot(np.arange(drawn) % data.n_y, data.n_y)
+    z = rng.standard_normal((drawn, codes[0].shape[1])).astype("float32")
+    x = (rng.random((drawn, data.n_x)) < decode(model, z, label)).astype("float32")
+    codes = encode(model, x, label)
+    below = bound_from_below(annealed_weights(model, x, label, *codes, temperatures, 10))
+    above = bound_from_above(annealed_weights(model, x, label, *codes, temperatures, 10, z_exact=z))
+    between = compare(above, below, paired=True)
+    return {**found, "between": between.mean, "low_between": between.low, "high_between": between.high}
+
+
+class MeasureAlong(keras.callbacks.Callback):
+    """Measure the model in training whenever so many epochs have passed; `course` has a dict for each measurement."""
+
+    def __init__(self, every: int, measure: Callable[[Any], dict[str, float]]):
+        super().__init__()
+        self.every, self.measure = every, measure
+        self.course: list[dict[str, float]] = []
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if (epoch + 1) % self.every == 0:
+            self.course.append({"epoch": epoch + 1, **self.measure(self.model.cvae)})
 
 
 SWEEPS: dict[str, tuple[Measure, dict[str, tuple[Recipe, tuple[int, ...]]]]] = {
     # After so short a training no posterior is sharp, and a coarser grid will do.
     "five_epochs": (
         partial(measure_exact_likelihood, n=120),
-        {name: (recipe, (1, 2)) for name, recipe in FIVE_EPOCHS_ROWS.items()},
+        {name: (recipe, (1, 2, 3, 4, 5)) for name, recipe in FIVE_EPOCHS_ROWS.items()},
     ),
     "thirty_epochs": (
         measure_exact_likelihood,
-        {name: (recipe, (1,)) for name, recipe in THIRTY_EPOCHS_ROWS.items()},
+        {
+            # A third seed for the question of depth alone; a row takes six minutes of a processor.
+            name: (recipe, SEEDS if name in ("base, 30 epochs", "3 hidden layers") else SEEDS[:2])
+            for name, recipe in THIRTY_EPOCHS_ROWS.items()
+        },
     ),
+    "one_run": (measure_exact_likelihood, {"batch 100, 3 hidden layers": (BATCH_100_3_LAYERS, (1,))}),
     "two_latents_by_seed": (
         measure_exact_likelihood,
         {
@@ -137,7 +201,17 @@ SWEEPS: dict[str, tuple[Measure, dict[str, tuple[Recipe, tuple[int, ...]]]]] = {
             "mnist-2d-deep": (RECIPES["mnist-2d-deep"], (1,)),
         },
     ),
+    "annealed": (
+        measure_by_annealing,
+        {
+            "mnist-2d": (RECIPES["mnist-2d"], (1,)),
+            "3 latents": (Recipe(n_z=3), (1,)),
+            "mnist-20d": (RECIPES["mnist-20d"], (1,)),
+        },
+    ),
 }
+# Sweeps whose rows are measured along the training too, and after how many epochs each time.
+MEASURE_EVERY = {"one_run": 5}
 
 
 def find_shipped(name: str, seed: int, digest: str) -> Path | None:
@@ -150,7 +224,10 @@ def find_shipped(name: str, seed: int, digest: str) -> Path | None:
 
 
 def make_row(sweep: str, name: str, seed: int, data: str | None = None, threads: int | None = None) -> dict[str, Any]:
-    """Train one recipe of a sweep with one seed, unless it ships, and measure it: a dict, one row of the table."""
+    """Train one recipe of a sweep with one seed, unless it ships, and measure it: a dict, one row of the table.
+
+    Along a training that is measured too, the row has the measurements as course, and its cpu_seconds include them.
+    """
     if threads:
         # A process of its own: TensorFlow is loaded, and has not started its threads yet.
         import tensorflow as tf
@@ -159,25 +236,31 @@ def make_row(sweep: str, name: str, seed: int, data: str | None = None, threads:
         tf.config.threading.set_inter_op_parallelism_threads(threads)
     measure, rows = SWEEPS[sweep]
     recipe, digits = rows[name][0], load_mnist(data)
-    folder, file_name = find_shipped(name, seed, digits.digest), name
-    started, cost = time.process_time(), {}
+    prepared = prepare(digits, recipe)
+    scored = hold_out(prepared, recipe.held_out) if recipe.held_out else prepared
+
+    def measure_rounded(model: Any) -> dict[str, float]:
+        return {key: round(value, 4) for key, value in measure(model, recipe, scored).items()}
+
+    folder, file_name, along, cost = find_shipped(name, seed, digits.digest), name, [], {}
     with tempfile.TemporaryDirectory() as scratch:
         if folder is None:
             folder, file_name = Path(scratch), "row"  # a name like "2 × 512" is no good file name
-            train(recipe, digits, folder, file_name, seed, verbose=0)
+            if sweep in MEASURE_EVERY:
+                along = [MeasureAlong(MEASURE_EVERY[sweep], measure_rounded)]
+            started = time.process_time()
+            train(recipe, digits, folder, file_name, seed, verbose=0, callbacks=along)
             # Not the seconds of the clock: several rows are made at a time.
             cost = {"cpu_seconds": round(time.process_time() - started, 1)}
         model, history = load_pretrained(file_name, folder), load_history(file_name, folder)
-    digits = prepare(digits, recipe)
-    scored = hold_out(digits, recipe.held_out) if recipe.held_out else digits
-    found = {key: round(value, 4) for key, value in measure(model, recipe, scored).items()}
     return {
         "name": name,
         "seed": seed,
         "epochs": len(history["epoch"]),
         "parameters": model.count_params(),
         **cost,
-        **found,
+        **measure_rounded(model),
+        **({"course": along[0].course} if along else {}),
     }
 
 

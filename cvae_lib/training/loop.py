@@ -5,6 +5,7 @@ random in an epoch, the order of the images and the draws of epsilon and of drop
 number of the epoch.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -48,12 +49,15 @@ def train(
     seed: int = 1,
     verbose: Literal[0, 1, 2] = 1,
     jit_compile: bool = True,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> dict[str, list[float]]:
     """Train a recipe on the data; write weights, history and manifest entry under this name to the folder `out`.
 
     An interrupted run goes on from its last finished epoch when it is called again with the same arguments. verbose is
     Keras' own: 1 shows a progress bar. Without jit_compile XLA does not compile the steps: tiny runs then end sooner,
-    and others later. Returns the history: a dict from column to a list, one value an epoch, losses in nats an image.
+    and others later. callbacks are Keras callbacks, called after those of the run. Returns the history: a dict from
+    column to a list, one value an epoch, losses in nats an image.
+
     Raises TrainingError for a name that is no file name, a seed out of range, too few images to hold out, an unfinished
     run of another kind in the way, or a loss that is not finite.
     """
@@ -76,7 +80,7 @@ def train(
             epochs=recipe.epochs,
             shuffle=False,
             validation_data=batches_in_order(training.pixels_test, training.label_test, recipe.batch_size),
-            callbacks=[SeedEachEpoch(seed), SaveEachEpoch(checkpoint, history, recipe.patience)],
+            callbacks=[SeedEachEpoch(seed), SaveEachEpoch(checkpoint, history, recipe.patience), *callbacks],
             verbose=verbose,
         )
     measured = {**history[-1], "seconds": round(sum(row["seconds"] for row in history), 1)}

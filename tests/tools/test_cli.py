@@ -99,7 +99,7 @@ def test_whole_table_is_reported(data_file, tmp_path, capsys):
     digits, (_, rows) = load_digits(data_file), sweeps.SWEEPS["thirty_epochs"]
     table = {
         "data": {"edition": "custom", "sha256": digits.digest},
-        "rows": [{"name": name, "seed": 1} for name in rows],
+        "rows": [{"name": name, "seed": seed} for name, (_, seeds) in rows.items() for seed in seeds],
     }
     (tmp_path / "thirty_epochs.json").write_text(json.dumps(table), encoding="utf-8")
     assert main(["sweep", "thirty_epochs", "--data", data_file, "--out", str(tmp_path)]) == 0

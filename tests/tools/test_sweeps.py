@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from cvae_lib.data import check_dataset, load_digits
 from cvae_lib.data.mnist import MNIST_DIGEST
 from cvae_lib.evaluate import encode, read_as_bernoulli
-from cvae_lib.likelihood import elbo, make_grid
+from cvae_lib.likelihood import elbo, log_likelihood, make_grid
 from cvae_lib.model import CVAE
 from cvae_lib.pretrained import load_pretrained
 from cvae_lib.tools import sweeps
@@ -53,6 +54,24 @@ def test_a_row_is_a_trained_model_measured(data, tiny_sweep, eager):
     assert rows[0]["first"] != rows[1]["first"]
 
 
+def test_a_row_is_measured_along_the_training(data, tiny, monkeypatch, eager):
+    """After every second epoch; the last time, the model is the one that the row itself measures."""
+    measure = partial(sweeps.measure_exact_likelihood, draws=2, n=20)
+    recipe = replace(tiny, epochs=4, dropout=0.2, held_out=10)
+    monkeypatch.setitem(sweeps.SWEEPS, "tiny", (measure, {"a × b": (recipe, (1,))}))
+    monkeypatch.setitem(sweeps.MEASURE_EVERY, "tiny", 2)
+    row = sweeps.make_row("tiny", "a × b", 1, data)
+    check_course(row, [2, 4])
+    assert abs(row["course"][0]["exact"] - row["course"][1]["exact"]) > 0.01
+
+
+def check_course(row, epochs):
+    """The course of a row has these epochs, and ends with the figures of the row."""
+    assert [measured["epoch"] for measured in row["course"]] == epochs
+    last = {key: value for key, value in row["course"][-1].items() if key != "epoch"}
+    assert set(last) == {"elbo", "exact", "gap"} and last == {key: row[key] for key in last}
+
+
 def test_a_model_that_ships_is_not_trained_again(data, tiny, tiny_sweep, tmp_path, monkeypatch, eager):
     """Where it was trained on these data with this seed: a row of another model would say what is not true."""
     digits, folder = load_digits(data), tmp_path / "folder"
@@ -90,7 +109,7 @@ def test_rows_of_other_data_are_refused(make_file, tiny_sweep, whole_table):
 
 
 def test_an_unknown_sweep_lists_the_known_ones(tmp_path):
-    known = "five_epochs, latent_count, thirty_epochs, two_latents_by_seed"
+    known = "annealed, five_epochs, latent_count, one_run, thirty_epochs, two_latents_by_seed"
     with pytest.raises(sweeps.SweepError, match=f"sweep: found 'nonesuch'; expected one of {known}"):
         sweeps.run_sweep("nonesuch", tmp_path)
 
@@ -116,13 +135,34 @@ def test_latent_tradeoff_is_measured_as_it_says(data):
     assert found["bound"] < found["elbo_same"] and found["active"] == 2 and found["kl_loss"] > 0
 
 
+@pytest.mark.parametrize("n_z", [2, 3])
+def test_annealing_is_measured_as_it_says(small, n_z, eager):
+    """Close to the sum over the grid, which only two latents have, and each mean in the middle of its interval."""
+    model, rng = CVAE(n_z=n_z, n_hidden=8, n_x=30), np.random.default_rng(0)
+    for variable in model.trainable_variables:
+        variable.assign(rng.normal(scale=0.2, size=variable.shape))
+    found = sweeps.measure_by_annealing(model, Recipe(n_z=n_z), small, images=40, drawn=20, temperatures=3)
+    names = ["annealed", "annealed_error", "exact", "short", "low", "high", "between", "low_between", "high_between"]
+    intervals = [("short", "low", "high"), ("between", "low_between", "high_between")]
+    if n_z == 2:
+        loss = -log_likelihood(model, small.x_test, small.label_test, make_grid(6, 60))
+        assert found["exact"] == pytest.approx(loss.mean(), abs=1e-3)
+        assert found["short"] == pytest.approx(found["annealed"] - found["exact"], abs=1e-3)
+        assert found["annealed_error"] == pytest.approx(loss.std(ddof=1) / np.sqrt(40), rel=0.3)
+    else:
+        del names[2:6], intervals[0]
+    assert list(found) == names
+    for mean, low, high in ([found[name] for name in interval] for interval in intervals):
+        assert -0.25 < low < mean < high < 0.25 and mean == pytest.approx((low + high) / 2)
+
+
 def read_rows(sweep):
     return json.loads((RESULTS / f"{sweep}.json").read_text(encoding="utf-8"))["rows"]
 
 
 @pytest.mark.parametrize("sweep", sweeps.SWEEPS)
 def test_stored_table_is_whole(sweep):
-    """Every recipe with every seed, on MNIST, and no row twice."""
+    """Every recipe with every seed, on MNIST, and no row twice. Each loss of a row bounds those after it."""
     table = json.loads((RESULTS / f"{sweep}.json").read_text(encoding="utf-8"))
     rows = sweeps.SWEEPS[sweep][1]
     wanted = [(name, seed) for name, (_, seeds) in rows.items() for seed in seeds]
@@ -130,7 +170,23 @@ def test_stored_table_is_whole(sweep):
     assert table["data"]["sha256"] == MNIST_DIGEST and f"sweep {sweep}" in table["command"]
     for row in table["rows"]:
         assert row["epochs"] == rows[row["name"]][0].epochs
-        assert row["elbo"] > row.get("exact", row.get("bound"))
+        losses = [row[name] for name in ("elbo", "bound", "annealed", "exact") if name in row]
+        assert losses and losses == sorted(losses, reverse=True)
+
+
+@pytest.mark.parametrize("sweep", sweeps.MEASURE_EVERY)
+def test_stored_course_is_whole(sweep):
+    every = sweeps.MEASURE_EVERY[sweep]
+    for row in read_rows(sweep):
+        check_course(row, list(range(every, row["epochs"] + 1, every)))
+
+
+def test_stored_annealing_is_tighter_than_the_bound_on_the_same_images():
+    bounds = {(row["name"], row["seed"]): row["bound"] for row in read_rows("latent_count")}
+    for row in read_rows("annealed"):
+        assert row["annealed"] < bounds[row["name"], row["seed"]]
+        assert row["low_between"] < row["between"] < row["high_between"]
+        assert ("exact" in row) == row["name"].startswith("mnist-2d")
 
 
 @pytest.mark.slow

@@ -95,6 +95,27 @@ def test_the_progress_bar_counts_the_calls(few, tiny, tmp_path, capsys, eager):
     assert "Epoch 2/2" in shown and "3/3" in shown and "val_kl_loss" in shown
 
 
+def test_callbacks_are_called_and_change_nothing(few, tiny, rows_of, tmp_path, eager):
+    """Even where one draws epsilon after each epoch and asks all that a model can be asked."""
+
+    class Ask(keras.callbacks.Callback):
+        losses = []
+
+        def on_epoch_end(self, epoch, logs=None):
+            cvae = self.model.cvae
+            cvae.encoder([few.x_test, few.label_test])
+            cvae.encoder.predict([few.x_test, few.label_test], verbose=0)
+            self.losses.append(round(float(logs["loss"]), 4))
+
+    recipe = replace(tiny, epochs=2, batch_size=30, dropout=0.2)
+    train(recipe, few, tmp_path / "plain", verbose=0)
+    history = train(recipe, few, tmp_path / "asked", verbose=0, callbacks=[Ask()])
+    assert Ask.losses == history["loss"]
+    plain, asked = (tmp_path / folder / "cvae" for folder in ("plain", "asked"))
+    assert rows_of(plain.with_suffix(".history.csv")) == rows_of(asked.with_suffix(".history.csv"))
+    assert digest_file(plain.with_suffix(".weights.h5")) == digest_file(asked.with_suffix(".weights.h5"))
+
+
 # What a run writes
 
 
