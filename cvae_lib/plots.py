@@ -350,7 +350,7 @@ def plot_lines(
 
 @styled
 def plot_intervals(
-    series: Mapping[str, Mapping[str, tuple[float, float, float]]], xlabel: str, size: tuple[float, float] = (7.4, 3.6)
+    series: Mapping[str, Mapping[str, tuple[float, float, float]]], xlabel: str, size: tuple[float, float] = (5.6, 3.8)
 ) -> MatplotlibFigure:
     """Draw {series: {name: (mean, low, high)}}, differences with their intervals: a line a name, the first at the top.
 
