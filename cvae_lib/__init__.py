@@ -10,6 +10,7 @@ annealing     log p(x | y) of any number of latents by annealed importance sampl
 metrics       compare means with an interval, cross-entropy, the KL of a Gaussian, active units, the shape of a digit
 pictures      from vectors of pixels to pictures, sheets and PNG files
 plots         arrays in, figures out
+tables        columns in, text out
 widgets       panels for Jupyter: controls, and the picture of their values
 animation     images in, an animated picture out
 pretrained    the models that ship: weights, histories, manifest

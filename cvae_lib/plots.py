@@ -32,6 +32,7 @@ PALETTE = (
     "#332288", "#117733", "#CC6677", "#3E9BC9", "#AA4499",
     "#8A8A2E", "#882255", "#369486", "#B8860B", "#000000",
 )  # fmt: skip
+INK = "#1f2933"  # text, axes and black lines: a colour that no picture of a digit has
 STYLE = {
     "figure.dpi": 110,
     "figure.facecolor": "white",
