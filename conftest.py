@@ -4,9 +4,13 @@ A cell tagged `full-data` prints what holds for MNIST itself, and one tagged `mn
 MNIST too: with other data the cell runs and is not compared. A cell tagged `nbval-ignore-output` is never compared.
 The summary counts all three kinds.
 
+A cell tagged `fill-in` is an exercise: a function without a body, and a line that judges it. After the cell the same
+kernel runs it twice more, with its solution, which must be right, and with a result that is too large by 1.
+
 Cells, and tests with the fixture `digits`, are marked `edition`: with another edition only they need to run again.
 """
 
+import ast
 import os
 import re
 import shutil
@@ -137,12 +141,44 @@ def keep_notebooks_together(items):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item):
-    """Compare how many pictures a cell shows: nbval, which cannot compare their pixels, does not look at all."""
+    """Compare how many pictures a cell shows, at which nbval does not look at all, and try what is filled in."""
     yield
     if isinstance(item, IPyNbCell) and item.test_outputs is not None:
         stored, shown = count_pictures(item.cell.outputs), count_pictures(item.test_outputs)
         if stored != shown:
             item.raise_cell_error(f"found {shown} pictures in the outputs; expected {stored}, as in the notebook")
+        if "fill-in" in item.cell.metadata.get("tags", []):
+            try_fill_in(item)
+
+
+def try_fill_in(item):
+    """Run an exercise with its solution, which must print "right", and with another result, which must fail."""
+    place = next(i for i, cell in enumerate(item.parent.nb.cells) if cell is item.cell)
+    solution = re.search(r"```python\n(.*?)```", item.parent.nb.cells[place + 1].source, re.DOTALL)
+    stub = next(node for node in ast.parse(item.cell.source).body if isinstance(node, ast.FunctionDef))
+    if not solution:
+        item.raise_cell_error("found no block ```python in the text below the exercise; expected its solution")
+    lines = item.cell.source.splitlines()
+    above, below = "\n".join(lines[: stub.lineno - 1]), "\n".join(lines[stub.end_lineno :])
+    wrong = f"import numpy\nsolved = {stub.name}\ndef {stub.name}(*given, **named):\n"
+    wrong += "    return numpy.asarray(solved(*given, **named), float) + 1\n"
+    for change, expected in (("", "right"), (wrong, "AssertionError")):
+        source = "\n".join([above, solution[1], change, below])
+        outcome = run_in_kernel(item.parent.kernel.kc, source)
+        if outcome != expected:
+            item.raise_cell_error(f"found {outcome!r} from the exercise; expected {expected!r}", source)
+
+
+def run_in_kernel(client, source):
+    """Run code in a kernel beside the cells of a notebook: what it prints, or the name of the error that it raises."""
+    printed = []
+
+    def note(message):
+        if message["msg_type"] == "stream":
+            printed.append(message["content"]["text"])
+
+    reply = client.execute_interactive(source, store_history=False, output_hook=note, timeout=60)["content"]
+    return reply["ename"] if reply["status"] == "error" else "".join(printed).strip()
 
 
 def count_pictures(outputs):

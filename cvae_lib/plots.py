@@ -4,11 +4,15 @@ The functions whose names start with `show` or `plot` return a closed Figure, so
 once. The functions that start with `draw` or `set` draw on an axis, as parts of a figure. `styled` turns a function
 of your own into one of the first kind.
 
+Figures have a transparent ground, and their text, axes and black lines have one colour, INK. On the book's dark pages
+each figure is shown in a second version, in which ON_DARK says which colour takes the place of which.
+
 Images are flat, (n, n_x), or pictures, (n, *image_shape); their pixels are drawn without interpolation. Classes have
 ten colours that colour-blind readers can tell apart. From the eleventh class on the colours repeat, and only the
 markers tell the classes apart.
 """
 
+import base64
 import io
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
@@ -26,25 +30,43 @@ from numpy.typing import ArrayLike
 from cvae_lib.data.mnist import DIGITS, IMAGE_SHAPE
 from cvae_lib.pictures import as_pictures, tile
 
+INK = "#1f2933"  # text, axes and black lines: a colour that no picture of a digit has
 # Ten colours: after Tol's "muted", the light ones darkened until they stand out from a white page at 3 : 1, the ratio
-# that WCAG asks of graphics; black for the tenth.
+# that WCAG asks of graphics; ink for the tenth.
 PALETTE = (
     "#332288", "#117733", "#CC6677", "#3E9BC9", "#AA4499",
-    "#8A8A2E", "#882255", "#369486", "#B8860B", "#000000",
+    "#8A8A2E", "#882255", "#369486", "#B8860B", INK,
 )  # fmt: skip
-INK = "#1f2933"  # text, axes and black lines: a colour that no picture of a digit has
+# The colours that stand in their place on a dark page, in the same hues and as far apart from each other.
+ON_DARK = dict(
+    zip(
+        PALETTE,
+        (
+            "#7F4FD8", "#1E7E04", "#FF9A9C", "#68B9FF", "#CD72C7",
+            "#B8A824", "#965979", "#4C9D82", "#FED340", "#ced6dd",
+        ),
+    )
+)  # fmt: skip
 STYLE = {
     "figure.dpi": 110,
-    "figure.facecolor": "white",
-    "axes.facecolor": "white",
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.prop_cycle": plt.cycler(color=PALETTE),
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": False,
     "axes.titlesize": 10,
     "axes.labelsize": 10,
+    "hatch.color": INK,
     "legend.frameon": False,
     "legend.fontsize": 9,
+    "patch.edgecolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
     "xtick.labelsize": 9,
+    "ytick.color": INK,
     "ytick.labelsize": 9,
     "font.size": 10,
     "lines.linewidth": 1.6,
@@ -60,10 +82,11 @@ Parameters = ParamSpec("Parameters")
 class Figure(MatplotlibFigure):
     """A figure that a notebook shows whatever the backend: matplotlib itself shows figures for some backends only."""
 
-    def _repr_png_(self) -> bytes:
+    def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, str], dict[str, str]]:
+        """Return the figure as a PNG, and ask for a light ground behind it where the notebook's theme is dark."""
         file = io.BytesIO()
         self.canvas.print_figure(file, format="png", dpi=self.dpi, bbox_inches="tight")
-        return file.getvalue()
+        return {"image/png": base64.b64encode(file.getvalue()).decode()}, {"needs_background": "light"}
 
 
 class Canvas(FigureCanvasAgg):
@@ -242,7 +265,7 @@ def draw_codes(axis: Axes, z: ArrayLike, y: ArrayLike, names: Sequence[str], lim
 def draw_circles(axis: Axes, radii: Sequence[float] = (1, 2, 3), **style: Any) -> None:
     """Draw circles around the origin, the contours of N(0, I). The style is passed on to matplotlib's `Circle`."""
     for radius in radii:
-        axis.add_patch(Circle((0, 0), radius, fill=False, color="black", **style))
+        axis.add_patch(Circle((0, 0), radius, fill=False, color=INK, **style))
 
 
 def set_latent_axes(axis: Axes, limit: float) -> None:
@@ -289,10 +312,10 @@ def plot_confusion(
     unit: str = "images, off the diagonal",
     title: str | None = None,
 ) -> MatplotlibFigure:
-    """Draw a table of classes by classes with its numbers; colours show those off the diagonal.
+    """Draw a table with one row and one column for each class; colours show the numbers off the diagonal.
 
-    counts[i, j] belongs to class i (rows, ylabel) and class j (columns, xlabel). Numbers are rounded to whole ones,
-    and zeros are left out. unit is the label of the colour bar.
+    counts[i, j] belongs to class i (rows, ylabel) and class j (columns, xlabel). Each cell shows its number, rounded
+    to a whole one, and nothing for zero. unit is the label of the colour bar. Raises ValueError for another shape.
     """
     counts = np.asarray(counts)
     if counts.shape != (len(names), len(names)):
@@ -353,16 +376,16 @@ def plot_lines(
 def plot_intervals(
     series: Mapping[str, Mapping[str, tuple[float, float, float]]], xlabel: str, size: tuple[float, float] = (5.6, 3.8)
 ) -> MatplotlibFigure:
-    """Draw {series: {name: (mean, low, high)}}, differences with their intervals: a line a name, the first at the top.
+    """Draw differences with their intervals, {series: {name: (mean, low, high)}}, one row for each name.
 
-    Each series has its colour and marker, a little apart on the line; a grey line marks no difference. Raises
-    ValueError for more than four series.
+    The first name is at the top. Each series has a colour and a marker of its own, and in a row the series lie a little
+    apart. A grey line marks zero, no difference. Raises ValueError for more than four series.
     """
     if len(series) > 4:
         raise ValueError(f"plot_intervals: found {len(series)} series ({', '.join(series)}); expected at most four")
     figure, axis = plt.subplots(figsize=size)
     names = list(dict.fromkeys(name for rows in series.values() for name in rows))
-    axis.axvline(0, color="0.7", linewidth=1, zorder=0)
+    axis.axvline(0, color="#8a8a8a", linewidth=1, zorder=0)
     for place, (label, rows) in enumerate(series.items()):
         height = [-names.index(name) + 0.6 * ((len(series) - 1) / 2 - place) / len(series) for name in rows]
         mean, low, high = np.transpose(list(rows.values()))

@@ -1,4 +1,4 @@
-"""Panels for Jupyter: controls to move, and the picture that a pure function makes of their values.
+"""Panels for Jupyter: controls that you move, and the picture that a pure function makes of their values.
 
 `panel` connects controls of your own to any function that returns a picture, such as a Matplotlib figure:
 
@@ -185,8 +185,8 @@ def choice(
 ) -> Control:
     """Build a button for each option; the value is the number of the option that is chosen, from 0, or None.
 
-    options: what stands on the buttons. Where `pictures` (PNG) are given, these stand there, and a screen reader says
-    the options. then: a function from a new value to new values of other controls, by name.
+    options: the words on the buttons. If `pictures` (PNG) are given, the buttons show these instead, and a screen
+    reader reads the options. then: a function from a new value to new values of other controls, by name.
     """
     settings: Values = {"options": [str(option) for option in options]}
     if pictures is not None:
@@ -195,7 +195,7 @@ def choice(
 
 
 def slider(name: str, low: float, high: float, value: float | None = None, step: float | None = None) -> Control:
-    """Build a slider from low to high. It starts in the middle and has 50 steps, if nothing else is said."""
+    """Build a slider from low to high. By default it starts in the middle and has 50 steps."""
     step = (high - low) / 50 if step is None else step
     _, _, decimals = f"{step:.6f}".rstrip("0").partition(".")
     settings = {"min": low, "max": high, "step": step, "places": len(decimals)}
@@ -275,7 +275,7 @@ class Panel(anywidget.AnyWidget):
         self.on_msg(self._receive)
 
     def move(self, moved: Mapping[str, Any]) -> None:
-        """Set the values of controls, by name, as the reader's hand does. A button is pressed, whatever its value.
+        """Set the values of controls by name, as if the reader had moved them. A button is pressed, whatever its value.
 
         Raises ValueError for a name that no control has.
         """
@@ -333,11 +333,11 @@ def panel(controls: Sequence[Control], render: Callable[..., Any], title: str = 
 
 
 def save_figure(figure: Any) -> bytes:
-    """Write a Matplotlib figure as the bytes of a PNG, and close it, so that the cell does not show it again."""
+    """Write a Matplotlib figure on white as the bytes of a PNG, and close it: the cell does not show it once more."""
     from matplotlib import pyplot as plt  # here, because it takes a second to load
 
     file = io.BytesIO()
-    figure.savefig(file, format="png", bbox_inches="tight")
+    figure.savefig(file, format="png", bbox_inches="tight", facecolor="white")
     plt.close(figure)
     return file.getvalue()
 
@@ -458,7 +458,7 @@ def restyle_digits(
     image_shape: tuple[int, ...] = IMAGE_SHAPE,
     codes: Codes | None = None,
 ) -> Panel:
-    """Build a choice of one of the images (n, n_x) and of its label, beside what `render_restyle` makes of them.
+    """Build buttons to choose one of the images (n, n_x) and a label, beside what `render_restyle` makes of them.
 
     Each image becomes a button with its picture, so ten or twenty are enough. A new image brings its own label, from
     y (n,); the label's buttons then change what both networks are told. For images of MNIST's shape there is a pad to

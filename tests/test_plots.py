@@ -1,6 +1,9 @@
 """The figures: what is drawn where, in which style, for images of any shape and any number of classes."""
 
+import base64
 import inspect
+import io
+import itertools
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -11,6 +14,7 @@ from IPython.core.pylabtools import print_figure
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
+from PIL import Image
 
 from cvae_lib import plots
 
@@ -152,11 +156,76 @@ def test_a_figure_of_a_chapter_is_in_the_same_style():
     assert (plot_here.__name__, plot_here.__doc__) == ("plot_here", "A docstring.")
 
 
-def test_a_notebook_shows_the_figure_whatever_the_backend():
-    """IPython shows matplotlib's figures only if the environment has not chosen another backend, such as Agg."""
+def test_a_notebook_shows_the_figure_whatever_the_backend_and_on_a_light_ground():
+    """IPython shows matplotlib's figures only if the environment has not chosen another backend, such as Agg.
+
+    JupyterLab, VS Code and nbconvert put a light ground behind an output that asks for it.
+    """
     figure = plots.plot_bars([1, 2], ["a", "b"], "class", "nats")
-    data, _ = DisplayFormatter().format(figure)
-    assert data["image/png"] == print_figure(figure) and data["text/plain"].startswith("<Figure size ")
+    data, metadata = DisplayFormatter().format(figure)
+    assert data["text/plain"].startswith("<Figure size ") and metadata["needs_background"] == "light"
+    assert base64.b64decode(data["image/png"]) == print_figure(figure)
+
+
+# Light and dark pages.
+
+GROUNDS = {"light": ("#ffffff", plots.PALETTE), "dark": ("#121212", tuple(plots.ON_DARK.values()))}  # the theme's
+INK = plots.PALETTE.index(plots.INK)
+# How eyes without the receptors for red or for green see linear red, green and blue (Machado et al., 2009).
+EYES = {
+    "all receptors": np.eye(3),
+    "no red": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    "no green": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+}
+
+
+def linear(colour):
+    values = np.array(to_rgb(colour))
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+
+
+def contrast(colour, other):
+    """The ratio that WCAG defines."""
+    dark, light = sorted(linear(one) @ [0.2126, 0.7152, 0.0722] for one in (colour, other))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def oklab(light):
+    """Linear red, green and blue in a space where distances are as large as they look (Ottosson, 2020)."""
+    cones = [[0.4122, 0.5363, 0.0514], [0.2119, 0.6807, 0.1074], [0.0883, 0.2817, 0.6300]]
+    axes = [[0.2105, 0.7936, -0.0041], [1.9780, -2.4286, 0.4506], [0.0259, 0.7828, -0.8087]]
+    return np.array(axes) @ np.cbrt(np.array(cones) @ np.clip(light, 0, 1))
+
+
+@pytest.mark.parametrize("ground, colours", GROUNDS.values(), ids=GROUNDS)
+def test_ten_colours_stand_out_from_the_page_and_text_can_be_read(ground, colours):
+    assert len(set(colours)) == 10 and colours[INK] in (plots.INK, plots.ON_DARK[plots.INK])
+    assert min(contrast(colour, ground) for colour in colours) >= 3
+    assert contrast(colours[INK], ground) >= 7
+
+
+@pytest.mark.parametrize("colours", [colours for _, colours in GROUNDS.values()], ids=GROUNDS)
+@pytest.mark.parametrize("eyes", EYES)
+def test_no_two_of_ten_colours_look_alike(colours, eyes):
+    seen = [oklab(EYES[eyes] @ linear(colour)) for colour in colours]
+    nearest = min(np.linalg.norm(one - other) for one, other in itertools.combinations(seen, 2))
+    assert nearest > (0.07 if eyes == "all receptors" else 0.015)
+
+
+def pixels_of(figure):
+    return np.asarray(Image.open(io.BytesIO(print_figure(figure))).convert("RGBA"))
+
+
+@pytest.mark.parametrize("name", [name for name in CALLS if name.startswith("plot_")])
+def test_nothing_is_black_or_white_but_what_lies_on_a_ground_of_its_own(name):
+    """On a dark page ink becomes light, while black would stay black; only the figures on a table's cells are."""
+    pixels = pixels_of(getattr(plots, name)(*CALLS[name][0][0])).reshape(-1, 4)
+    drawn = pixels[pixels[:, 3] > 200]
+    assert pixels[0, 3] == 0, "the ground is not transparent"
+    ink = np.array(to_rgb(plots.INK)) * 255
+    assert (np.abs(drawn[:, :3] - ink).max(axis=1) < 2).any(), "nothing is in ink"
+    if name != "plot_confusion":
+        assert not ((drawn[:, :3] < 10).all(axis=1) | (drawn[:, :3] > 250).all(axis=1)).any()
 
 
 # Images.
@@ -427,9 +496,3 @@ def test_bars_are_as_high_as_their_values():
     assert [bar.get_height() for bar in axis.patches] == [3, 1.5, 2]
     assert [label.get_text() for label in axis.get_xticklabels()] == ["a", "b", "c"]
     assert (axis.get_xlabel(), axis.get_ylabel()) == ("class", "nats")
-
-
-def test_ten_colours_differ():
-    colours = np.array([to_rgb(colour) for colour in plots.PALETTE])
-    distance = np.linalg.norm(colours[:, None] - colours[None], axis=-1)
-    assert colours.shape == (10, 3) and distance[~np.eye(10, dtype=bool)].min() > 0.2

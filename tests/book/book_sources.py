@@ -27,10 +27,10 @@ EQUATION = re.compile(
     rf"^{ANCHOR.pattern}\n\n\$\$\n((?:(?!\$\$).)*?)\\tag\{{([\d.]+)\}}\n\$\$$", re.DOTALL | re.MULTILINE
 )
 LINK = re.compile(r"(?<!!)\[([^][]+)\]\(([^()\s]+)\)")
-# What stands in a text and not on its page: captions (which stand at their pictures there), the addresses of links,
+# What stands in a text and not on its page: captions (which stand at their pictures there), images, addresses of links,
 # the numbers of lists, formulas (MathJax draws them), comments, and the few tags of HTML that the texts may use.
 NOT_SHOWN = re.compile(
-    rf"^{ANCHOR.pattern}\*\*Figure .*?(?=\n\n|\n\0|\Z)|(?<=\])\([^)]*\)|^ *\d+\. "
+    rf"^{ANCHOR.pattern}\*\*Figure .*?(?=\n\n|\n\0|\Z)|!\[[^]]*\]\([^)]*\)|(?<=\])\([^)]*\)|^ *\d+\. "
     r"|\$\$.*?\$\$|\$[^$]+\$|<!--.*?-->|</?(?:a|br|details|div|span|summary)\b[^>]*>",
     re.DOTALL | re.MULTILINE,
 )

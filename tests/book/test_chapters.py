@@ -1,6 +1,8 @@
 """The book as data: pairs, outputs, figures, numbers, tags, lines, and code that stands in two places."""
 
 import ast
+import base64
+import io
 import re
 import runpy
 from collections import defaultdict
@@ -25,12 +27,15 @@ from book_sources import (
     read,
     without_front_matter,
 )
+from PIL import Image
 
 from chapters.execute import text_side
 
 HIDDEN = {"remove-cell", "remove-output"}
 TAGS = {
+    "fill-in",
     "full-data",
+    "hide-cell",
     "hide-input",
     "mnist-data",
     "nbval-ignore-output",
@@ -101,6 +106,18 @@ def test_every_picture_has_a_caption_below_it_and_an_alt_text(path):
 
 
 @every_notebook
+def test_transparent_figures_ask_for_a_light_ground(path):
+    """Their text is dark: in the dark theme of JupyterLab, VS Code or nbconvert it could not be read without one."""
+    for cell in code_cells(path):
+        for output in cell.outputs:
+            if "image/png" in output.get("data", {}):
+                with Image.open(io.BytesIO(base64.b64decode(output.data["image/png"]))) as picture:
+                    clear = picture.convert("RGBA").getchannel("A").getextrema()[0] == 0
+                found = output.metadata.get("needs_background")
+                assert found == ("light" if clear else None), f"make the figure with plots.styled:\n{cell.source}"
+
+
+@every_notebook
 def test_tags_are_known(path):
     for cell in read(path).cells:
         assert set(cell.metadata.get("tags", [])) <= TAGS
@@ -118,9 +135,8 @@ def test_most_printing_cells_are_compared_and_the_others_say_why():
 
 
 @every_notebook
-def test_cells_are_short_and_narrow(path):
+def test_cells_are_narrow(path):
     for cell in code_cells(path):
-        assert len(cell.source.splitlines()) <= 40, f"more than one idea?\n{cell.source}"
         # A page of 1280 pixels shows 79 columns.
         shown = "" if "remove-output" in cell.metadata.get("tags", []) else printed(cell)
         wide = [line for line in [*cell.source.splitlines(), *shown.splitlines()] if len(line) > 79]
@@ -129,9 +145,9 @@ def test_cells_are_short_and_narrow(path):
 
 @every_text
 def test_lines_are_short_enough_to_review(path):
-    """100 columns, but for rows of tables and for links, which cannot be broken."""
+    """100 columns, but for rows of tables, links, and alt texts, whose lines MyST joins without a space."""
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if len(line) > 100 and not line.startswith("|"):
+        if len(line) > 100 and not re.match(r"\||(- \[)?!\[", line):
             assert re.search(r"\S{60}", line), f"{path.name}, line {number}: {len(line)} columns"
 
 
@@ -163,24 +179,62 @@ NOT_PROSE = re.compile(
 )
 
 
+# Counts and measures that are whole numbers: those with a comma in them, and those of nats and percents.
+WHOLE = re.compile(
+    r"(?<![\w.,])(?:\d{1,3}(?:,\d{3})+(?!\sMB)|\d+(?=\s(?:nats?\b|(?P<percent>%))(?!\sinterval)))(?![\w.]*\d)"
+)
+# What is not quoted from a run: round counts of a data set, and what such a word or a range says to be rough.
+ROUND = re.compile(r"[\d,]+,000")
+ROUGH = re.compile(
+    r"\b(?:about|almost|nearly|near|roughly|some|around|than|least|most|above|below|over|under|to)\s[−-]?$"
+)
+QUESTION = re.compile(r"^\*\*\d+\.\*\* .*?(?=^<details>)", re.DOTALL | re.MULTILINE)  # may suppose a number
+SOLUTION = re.compile(r"<details>(?:(?!</details>).)*?```python.*?</details>", re.DOTALL)
+
+
 def numbers_in(text):
     found = NUMBER.findall(text)
     return [(one, abs(float(one.replace(",", "").replace("−", "-")))) for one in found]
 
 
+def shown_numbers(path):
+    """The numbers that a chapter's cells print, and those in their code."""
+    return [value for cell in code_cells(path) for _, value in numbers_in(f"{printed(cell)}\n{cell.source}")]
+
+
+def quoting_texts(path):
+    """The Markdown cells and the alt texts of a chapter."""
+    texts = [cell.source for cell in read(path).cells if cell.cell_type == "markdown"]
+    return texts + [alt_text(cell) for cell in code_cells(path)]
+
+
 @every_notebook
 def test_decimals_in_the_prose_stand_in_an_output_or_in_the_code(path):
     """A figure that is quoted must be printed, or set, on the same page: retraining cannot leave it stale."""
-    notebook = read(path)
-    shown = [value for cell in code_cells(path) for _, value in numbers_in(printed(cell) + "\n" + cell.source)]
-    prose = [NOT_PROSE.sub(" ", cell.source) for cell in notebook.cells if cell.cell_type == "markdown"]
-    prose += map(alt_text, code_cells(path))
+    shown = shown_numbers(path)
+    prose = [NOT_PROSE.sub(" ", text) for text in quoting_texts(path)]
     for text, value in numbers_in("\n".join(prose)):
         if "." in text:
             half = 0.5000001 * 10 ** -len(text.split(".")[1])
             assert any(abs(value - other) <= half for other in shown), (
                 f"{text} is quoted and never shown. After a run with other data: git restore chapters/*.ipynb"
             )
+
+
+@every_notebook
+def test_whole_numbers_in_the_prose_stand_in_an_output_or_in_the_code(path):
+    """Counts such as 9,731, nats and percents, rounded as the prose has them. What a solution prints is not stored."""
+    shown = shown_numbers(path)
+    texts = [QUESTION.sub(" ", SOLUTION.sub(" ", text)) for text in quoting_texts(path)]
+    text = NOT_PROSE.sub(" ", "\n\n".join(texts))
+    for found in WHOLE.finditer(text):
+        if ROUND.fullmatch(found[0]) or ROUGH.search(text[: found.start()][-12:]):
+            continue
+        value = float(found[0].replace(",", ""))
+        scales = (1, 100) if found["percent"] else (1,)
+        near = any(abs(scale * other - value) <= 0.5 for other in shown for scale in scales)
+        words = " ".join(text[max(0, found.start() - 40) : found.end() + 20].split())
+        assert near, f"{path.stem}: {found[0]} in {words!r} is never shown: let a cell print it, or say 'about'"
 
 
 def definitions(source):
@@ -251,7 +305,8 @@ def test_no_helper_stands_in_two_places():
             for function in functions(path.read_text(encoding="utf-8")):
                 places[shape(function)].append((path.name, function.name))
     for path in NOTEBOOKS:
-        for function in [one for cell in code_cells(path) for one in functions(cell.source)]:
+        cells = [cell for cell in code_cells(path) if "fill-in" not in cell.metadata.get("tags", [])]
+        for function in [one for cell in cells for one in functions(cell.source)]:
             places[shape(function)].append((path.stem, function.name))
     twice = [found for found in places.values() if len(found) > 1]
     assert TAUGHT <= {place for found in twice for place in found}, "one of these is not in the library any more"

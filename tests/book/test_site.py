@@ -25,7 +25,7 @@ import pytest
 from book_sources import EXECUTED, PAGES, ROOT, SOURCES
 
 WEIGHT = 1_200_000  # bytes of a first visit, compressed as servers do
-WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 375, "height": 700}
+WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 700}
 each_look = pytest.mark.parametrize("look", ["light, wide", "dark, wide", "dark, phone"])
 
 # What a page says about itself, read after its scripts have run.
@@ -41,7 +41,8 @@ FACTS = r"""() => {
     preview: all("meta[property^='og:']").map((node) => node.getAttribute("property")),
     headings: all("h1").filter((node) => node.checkVisibility()).length,
     assets: all("link[href], script[src], img[src]").map((node) => node.href || node.src),
-    images: all("img").map((node) => [node.getAttribute("src"), node.getAttribute("alt"), node.naturalWidth]),
+    images: all("img").filter((node) => node.checkVisibility())
+      .map((node) => [node.getAttribute("src"), node.getAttribute("alt"), node.naturalWidth]),
     formulas: all("span.math, div.math").length,
     rendered: all("mjx-container").length,
     formula_errors: all("mjx-merror, [data-mjx-error]").map((node) => node.textContent),
@@ -55,6 +56,25 @@ OVERFLOW = """() => {
   return document.documentElement.scrollWidth <= width ? [] : [...document.querySelectorAll("main *")]
     .filter((node) => node.getBoundingClientRect().right > width + 1).slice(0, 5)
     .map((node) => node.outerHTML.slice(0, 120));
+}"""
+
+# Displayed formulas that are cut off: those that are wider than their place, and do not scroll in it, and those that
+# lie on their numbers. On a wide screen none may have to scroll.
+CUT_OFF = """(mayScroll) => [...document.querySelectorAll("div.math")].filter((block) => {
+  const formula = block.querySelector("mjx-container");
+  const number = block.querySelector(".eqno")?.getBoundingClientRect();
+  const place = formula.getBoundingClientRect();
+  const scrolls = formula.scrollWidth > formula.clientWidth + 1;
+  const covers = number && number.right > place.left && number.left < place.right - 1
+    && number.bottom > place.top + 1 && number.top < place.bottom - 1;
+  const canScroll = getComputedStyle(formula).overflowX === "auto";
+  return covers || place.right > block.getBoundingClientRect().right + 1 || (scrolls && !(mayScroll && canScroll));
+}).map((block) => block.id || block.textContent.slice(0, 40))"""
+# Load the images that this theme shows, as a reader who reads the page to its end does.
+READ_ON = """async () => {
+  const images = [...document.images].filter((image) => image.checkVisibility());
+  images.forEach((image) => { image.loading = "eager"; });
+  await Promise.allSettled(images.map((image) => image.decode()));
 }"""
 
 # axe-core looks at every element in several ways, and most elements of a page are alike: the tokens of its code and the
@@ -113,6 +133,7 @@ class Visit:
     errors: list = field(default_factory=list)
     facts: dict = field(default_factory=dict)
     overflow: list = field(default_factory=list)
+    cut_off: dict = field(default_factory=dict)
     barriers: dict = field(default_factory=dict)
 
 
@@ -185,7 +206,12 @@ def visit(request, tab, address, axe):
     with watch(tab, address, request.param) as visit:
         tab.goto(address + visit.page)
         rest(tab)
+        tab.evaluate(READ_ON)
         visit.facts = tab.evaluate(FACTS)
+        visit.cut_off["wide"] = tab.evaluate(CUT_OFF, False)
+        tab.set_viewport_size(PHONE)
+        visit.cut_off["phone"] = tab.evaluate(CUT_OFF, True)
+        tab.set_viewport_size(WIDE)
         tab.evaluate(axe)
         tab.add_style_tag(content="* { transition: none !important; }")
         tab.evaluate(THIN_OUT)
@@ -220,6 +246,12 @@ def test_all_mathematics_is_rendered(visit):
     assert visit.facts["rendered"] >= visit.facts["formulas"]
     assert not visit.facts["formula_errors"]
     assert not re.findall(r"\\[(\[].{0,60}|\$\S.{0,60}", visit.facts["prose"])
+
+
+@pytest.mark.parametrize("screen", ["wide", "phone"])
+def test_no_formula_is_cut_off_or_lies_on_its_number(visit, screen):
+    """On a wide screen it fits; on a phone one that is too wide scrolls in its own box, above its number."""
+    assert not visit.cut_off[screen], f"{visit.page}: break these formulas into lines: {visit.cut_off[screen]}"
 
 
 def test_a_phone_never_scrolls_sideways(visit):
@@ -275,11 +307,74 @@ def test_a_lost_reader_finds_the_way_back(new_tab, address, lost):
     assert new_tab.url == f"{address}{SOURCES[0]}.html"
 
 
-def test_search_finds_a_word(new_tab, address):
+def test_search_finds_a_word_in_the_text(new_tab, address):
+    """What it shows around the word is text, not the table of contents; its magnifier stands beside the words."""
     with watch(new_tab, address) as visit:
         new_tab.goto(f"{address}search.html?q=posterior")
-        new_tab.wait_for_selector("#search-results li a")
+        new_tab.wait_for_selector("#search-results li p.context")
+        rest(new_tab)
+        for context in new_tab.locator("#search-results li p.context").all_inner_texts():
+            assert not re.search(r"\d+\.\d+\. .*\d+\.\d+\. ", context), f"a list of contents: {context}"
+        icon, box = (
+            new_tab.locator(f".bd-search-container .bd-search {one}").first.bounding_box() for one in ("i", "input")
+        )
+    assert icon["x"] + icon["width"] <= box["x"] + 1
     assert not visit.errors and not visit.foreign
+
+
+FIGURE = "chapters/05_map_the_latent_space.html"  # its first figure is wider than a phone
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_each_theme_loads_its_own_version_of_a_figure(new_tab, address, scheme):
+    new_tab.emulate_media(color_scheme=scheme)
+    with watch(new_tab, address) as visit:
+        new_tab.goto(address + FIGURE)
+        new_tab.evaluate(READ_ON)
+    other = "light" if scheme == "dark" else "dark"
+    assert new_tab.locator(f"figure img.only-{scheme}").first.is_visible()
+    assert not new_tab.locator(f"figure img.only-{other}").first.is_visible()
+    asked = [url for url in visit.requests if "_images/" in url]
+    dark = [url for url in asked if url.endswith(".dark.png")]
+    assert asked and (dark if scheme == "dark" else not dark), "the versions for the other theme are loaded, too"
+
+
+def test_a_figure_opens_at_its_full_size_on_a_phone(new_tab, address):
+    """By a tap on it or by its button from the keyboard; a tap, Escape and the dialog's button close it."""
+    new_tab.set_viewport_size(PHONE)
+    new_tab.goto(address + FIGURE)
+    new_tab.evaluate(READ_ON)
+    figure = new_tab.locator(".enlarge", has=new_tab.locator("button:visible")).first
+    image, dialog = figure.locator("img:visible"), new_tab.locator("dialog.full-size")
+    width = int(image.get_attribute("width"))
+    assert image.bounding_box()["width"] < width
+
+    image.click()
+    shown = dialog.locator("img:visible")
+    assert shown.bounding_box()["width"] == width and shown.get_attribute("alt") == image.get_attribute("alt")
+    assert dialog.evaluate("one => one.scrollWidth > one.clientWidth"), "what is wider than the screen scrolls"
+    assert dialog.get_attribute("aria-label")
+    dialog.evaluate("one => one.scrollTo(100, 0)")
+    shown.click()
+    assert not dialog.is_visible() and not dialog.locator("img").count()
+
+    button = figure.get_by_role("button", name="Open the figure at full size")
+    button.press("Enter")
+    new_tab.keyboard.press("Escape")
+    assert not dialog.is_visible() and button.evaluate("one => one === document.activeElement")
+    button.press("Enter")
+    dialog.get_by_role("button", name="Close").click()
+    assert not dialog.is_visible()
+
+
+def test_a_figure_that_nearly_fits_has_no_button(new_tab, address):
+    new_tab.set_viewport_size({"width": 2600, "height": 900})
+    new_tab.goto(address + FIGURE)
+    widths = new_tab.locator(".enlarge").evaluate_all(
+        "all => all.map((one) => [one.clientWidth, +one.querySelector('img').getAttribute('width'), "
+        "one.querySelector('button').checkVisibility()])"
+    )
+    assert widths and all(shown == (place <= 0.85 * width) for place, width, shown in widths)
 
 
 @pytest.mark.parametrize("scheme", ["file", "http"])
