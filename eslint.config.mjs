@@ -3,7 +3,7 @@ import js from "@eslint/js";
 const NEEDS_A_SERVER = "A page that is opened from disk can load classic scripts only.";
 
 export default [
-  { ignores: ["_extra/explorer/weights.js", "_extra/explorer/digits.js"] },
+  { ignores: ["_extra/explorer/{decoder,encoder,digits}.js", "_extra/toys/posteriors.js"] },
   js.configs.recommended,
   {
     files: ["_extra/**/*.js", "cvae_lib/**/*.js"],
@@ -14,7 +14,7 @@ export default [
     },
   },
   {
-    files: ["**/explorer/*.js"],
+    files: ["_extra/**/*.js", "**/explorer/*.js"],
     // Classic scripts, which share one scope: what a file defines at its top level is used by the files after it.
     languageOptions: { sourceType: "script" },
     rules: {

@@ -1,7 +1,7 @@
 // @ts-check
 /*
- * The explorer: reads the data that the page has loaded and mounts the panels. loader.js calls `cvaeExplorer.start`
- * when the explorer's place comes into view.
+ * The frame around the panels: reads the data that the page has loaded, and mounts the panels in their place. loader.js
+ * calls `cvaeExplorer.start` when the place comes into view.
  */
 "use strict";
 
@@ -14,16 +14,41 @@
  */
 
 /**
- * What a panel works with.
- * @typedef {object} Tools
+ * What a panel computes with; what it did not ask for is missing from the model, or empty.
+ * @typedef {object} Data
  * @property {Model} model
  * @property {ArrayLike<number>[]} codes - for each class, z1 and z2 of the mean codes of training digits
  * @property {ArrayLike<number>[][]} tests - for each class, the pixels of test digits
- * @property {(text: string) => void} announce - tells a screen reader once the messages have stopped
  */
+
+/**
+ * What a panel works with.
+ * @typedef {object} Tools
+ * @property {() => Promise<Data>} load - loads the panel's data
+ * @property {(text: string) => void} announce - tells a screen reader once the messages have stopped
+ * @property {string} still - the address of the picture that stands in the panel's place, "" if none does
+ */
+
+/** @typedef {(place: Element, tools: Tools) => Promise<void>} Mount - appends a panel and starts it */
 
 const cvaeExplorer = (() => {
   const { DIGITS, unpack, parseWeights } = cvaeModel;
+
+  const REST = 4000; // ms from the page's load until a panel that nobody touches may use an idle moment
+
+  /** @type {Record<string, Mount>} */
+  const mounts = {};
+
+  /**
+   * Make a panel known by its name.
+   * @param {string} name - as in loader.js and in the attribute data-panels
+   * @param {Mount} mount
+   */
+  function register(name, mount) {
+    mounts[name] = mount;
+  }
+
+  /* ---- Data ---- */
 
   /**
    * Split an array into equal parts.
@@ -38,7 +63,7 @@ const cvaeExplorer = (() => {
   /**
    * Unpack what digits.js defines: codes in units of z, and pixels in [0, 1].
    * @param {PackedDigits} packed
-   * @returns {Pick<Tools, "codes" | "tests">}
+   * @returns {Pick<Data, "codes" | "tests">}
    */
   function parseDigits({ points, test, z_step }) {
     const codes = Float32Array.from(unpack(points), (value) => value * z_step);
@@ -51,24 +76,75 @@ const cvaeExplorer = (() => {
   }
 
   /**
-   * Build the explorer. What the chapter put into `place` is kept, for print.
-   * @param {HTMLElement} place
+   * Make a function that unpacks, once, what a script of data has defined.
+   * @template Packed, Parsed
+   * @param {string} variable - the global variable that the script defines
+   * @param {(packed: Packed) => Parsed} parse
+   * @returns {() => Parsed | {}} nothing as long as the script is not loaded
    */
-  function start(place) {
-    const { cvaeWeights, cvaeDigits } =
-      /** @type {typeof globalThis & {cvaeWeights: PackedModel, cvaeDigits: PackedDigits}} */ (globalThis);
+  function makeReader(variable, parse) {
+    /** @type {Parsed | undefined} */
+    let parsed;
+    return () => {
+      const packed = /** @type {Record<string, any>} */ (globalThis)[variable];
+      if (packed && !parsed) parsed = parse(packed);
+      return parsed ?? {};
+    };
+  }
+
+  const readDecoder = makeReader("cvaeDecoder", parseWeights);
+  const readEncoder = makeReader("cvaeEncoder", parseWeights);
+  const readDigits = makeReader("cvaeDigits", parseDigits);
+
+  /** @returns {Data} */
+  const readData = () => ({
+    model: /** @type {Model} */ ({ ...readDecoder(), ...readEncoder() }),
+    ...{ codes: [], tests: [], ...readDigits() },
+  });
+
+  /* ---- Panels ---- */
+
+  /**
+   * Call `use` once: when a pointer, the focus or a key first comes to the element, or else when the page has been
+   * idle for a while, unless the reader asks to save data.
+   * @param {Element} element
+   * @param {() => void} use
+   */
+  function onFirstUse(element, use) {
+    const once = new AbortController();
+    const { signal } = once;
+    function begin() {
+      if (signal.aborted) return;
+      once.abort();
+      use();
+    }
+    ["pointerenter", "pointerdown", "focusin", "keydown"].forEach((event) =>
+      element.addEventListener(event, begin, { signal }),
+    );
+    const { connection } = /** @type {Navigator & {connection?: {saveData: boolean}}} */ (navigator);
+    if (connection?.saveData) return;
+    const whenIdle = globalThis.requestIdleCallback ?? setTimeout; // Safari has no idle callback
+    const rest = () => setTimeout(() => whenIdle(begin), REST);
+    if (document.readyState === "complete") rest();
+    else addEventListener("load", rest, { signal });
+  }
+
+  /**
+   * Build the panels. What the page put into `place` is kept, for print.
+   * @param {HTMLElement} place
+   * @param {{name: string, loadData: () => Promise<unknown>}[]} panels - their names, and what loads their data
+   */
+  async function start(place, panels) {
     const live = document.createElement("div");
     live.className = "cvae-live";
     const status = document.createElement("p");
     status.className = "cvae-hidden";
     status.setAttribute("role", "status");
-    const tools = {
-      model: parseWeights(cvaeWeights),
-      ...parseDigits(cvaeDigits),
-      announce: cvaeElements.makeAnnounce(status),
-    };
-    cvaePointPanel.mount(live, tools);
-    cvaePicturePanel.mount(live, tools);
+    const announce = cvaeElements.makeAnnounce(status);
+    const picture = place.querySelector("img")?.src ?? "";
+    for (const { name, loadData } of panels) {
+      await mounts[name](live, { announce, still: picture, load: async () => (await loadData(), readData()) });
+    }
     live.append(status);
 
     const still = document.createElement("div");
@@ -78,5 +154,5 @@ const cvaeExplorer = (() => {
     place.dataset.started = "";
   }
 
-  return { start };
+  return { register, onFirstUse, start };
 })();

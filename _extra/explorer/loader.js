@@ -1,83 +1,95 @@
 // @ts-check
 /*
- * Start the explorer when its place comes into view. Until then the page costs this script alone. The weights (1.7 MB)
- * and the rest are loaded on sight, as classic scripts from the folder of this file, so that the explorer also works
- * in a page that is opened from disk, where a browser allows neither `import` nor `fetch`.
+ * Start what runs the model inside the page. A place for it is a `<div class="cvae-explorer">`: its attribute
+ * data-panels names the panels that it gets, and what the page put into it is a still, which a reader without
+ * JavaScript sees.
+ *
+ * Until a place comes into view the page costs this script alone. Then the place gets its panels, and a panel asks for
+ * its data, the large files, when it needs them. All files are classic scripts from the folder of this one, so that the
+ * panels also work in a page that is opened from disk, where a browser allows neither `import` nor `fetch`.
  */
 "use strict";
 
 (() => {
   const STYLE = "explorer.css";
-  const SCRIPTS = [
-    // The arithmetic.
-    "model.js",
-    "strokes.js",
-    // What the panels are made of.
-    "elements.js",
-    "plane.js",
-    "pad.js",
-    // The panels.
-    "point_panel.js",
-    "picture_panel.js",
-    // The data, written by `python -m cvae_lib export`.
-    "weights.js",
-    "digits.js",
-    // Mounts the panels.
-    "explorer.js",
-  ];
+  // What the panels are made of, in the order in which it runs.
+  const SHARED = ["model.js", "strokes.js", "elements.js", "plane.js", "pad.js", "explorer.js"];
+  const CHAPTER = "point picture"; // the panels of a place that names none
+  /**
+   * By the name of a panel: its scripts, and the data that it asks for, written by `python -m cvae_lib export`.
+   * @type {Record<string, {scripts: string[], data: string[]}>}
+   */
+  const PANELS = {
+    draw: { scripts: ["draw_panel.js"], data: ["decoder.js"] },
+    point: { scripts: ["point_panel.js"], data: ["decoder.js", "digits.js"] },
+    picture: { scripts: ["picture_panel.js"], data: ["decoder.js", "encoder.js", "digits.js"] },
+    step: { scripts: ["../toys/posteriors.js", "../toys/toy.js", "../toys/step.js"], data: ["decoder.js"] },
+    average: { scripts: ["../toys/posteriors.js", "../toys/toy.js", "../toys/average.js"], data: ["decoder.js"] },
+    tug: { scripts: ["../toys/posteriors.js", "../toys/toy.js", "../toys/tug.js"], data: ["decoder.js"] },
+  };
 
   const { src } = /** @type {HTMLScriptElement} */ (document.currentScript);
   const folder = src.replace(/[^/]*$/, "");
 
   /**
-   * Add a <link> or <script> to the page.
-   * @param {HTMLLinkElement | HTMLScriptElement} element
-   * @param {string} name - of its file
-   * @returns {Promise<unknown>} settled once the file is loaded and, if it is a script, has run
+   * By the name of a file: settled once it is loaded and, if it is a script, has run.
+   * @type {Map<string, Promise<unknown>>}
    */
-  function load(element, name) {
-    return new Promise((resolve, reject) => {
+  const loaded = new Map();
+
+  /**
+   * Load a file of this folder, once for all places.
+   * @param {string} name
+   * @param {(address: string) => HTMLLinkElement | HTMLScriptElement} make - makes the element that loads an address
+   */
+  function load(name, make) {
+    const known = loaded.get(name);
+    if (known) return known;
+    const promise = new Promise((resolve, reject) => {
+      const element = make(folder + name);
       element.onload = resolve;
       element.onerror = () => reject(new Error(`cannot load ${folder}${name}`));
       document.head.append(element);
     });
+    loaded.set(name, promise);
+    return promise;
   }
 
   /** @param {string} name */
-  function loadStyle(name) {
-    const link = document.createElement("link");
-    link.rel = "stylesheet";
-    link.href = folder + name;
-    return load(link, name);
-  }
+  const loadStyle = (name) =>
+    load(name, (address) => Object.assign(document.createElement("link"), { rel: "stylesheet", href: address }));
 
-  /** @param {string} name */
-  function loadScript(name) {
-    const script = document.createElement("script");
-    script.src = folder + name;
-    // The scripts load side by side but run in their order, because each uses those before it.
-    script.async = false;
-    return load(script, name);
-  }
+  // Scripts load side by side but run in their order, because each uses those before it.
+  /** @param {string[]} names */
+  const loadScripts = (names) =>
+    Promise.all(
+      names.map((name) =>
+        load(name, (address) => Object.assign(document.createElement("script"), { src: address, async: false })),
+      ),
+    );
 
   /** @param {HTMLElement} place */
   async function start(place) {
+    const names = (place.dataset.panels ?? CHAPTER).split(" ");
+    const scripts = names.flatMap((name) => PANELS[name].scripts);
     try {
-      await Promise.all([loadStyle(STYLE), ...SCRIPTS.map(loadScript)]);
-      cvaeExplorer.start(place);
+      await Promise.all([loadStyle(STYLE), loadScripts([...SHARED, ...scripts])]);
+      await cvaeExplorer.start(
+        place,
+        names.map((name) => ({ name, loadData: () => loadScripts(PANELS[name].data) })),
+      );
     } catch (error) {
-      // What the chapter put into the place stays there.
-      console.warn(`The explorer did not start: ${error}`);
+      // What the page put into the place stays there.
+      console.warn(`The panels ${names.join(" and ")} did not start: ${error}`);
     }
   }
 
-  /** @type {HTMLElement | null} */
-  const place = document.querySelector(".cvae-explorer");
-  if (!place) return;
   const observer = new IntersectionObserver((entries) => {
-    if (!entries.some(({ isIntersecting }) => isIntersecting)) return;
-    observer.disconnect();
-    start(place);
+    for (const { isIntersecting, target } of entries) {
+      if (!isIntersecting) continue;
+      observer.unobserve(target);
+      start(/** @type {HTMLElement} */ (target));
+    }
   });
-  observer.observe(place);
+  document.querySelectorAll(".cvae-explorer").forEach((place) => observer.observe(place));
 })();

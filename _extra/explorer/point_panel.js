@@ -4,7 +4,7 @@
  */
 "use strict";
 
-const cvaePointPanel = (() => {
+(() => {
   const { DIGITS, decode, sigmoid, makeLabel, drawPrior, priorBeyond } = cvaeModel;
   const { picture, nameChoice, slider, addPanel, findParts, findRadios, show, paint, oncePerFrame } = cvaeElements;
   const { LIMIT, STEP, CAPTION, HANDLE, drawPlane } = cvaePlane;
@@ -60,22 +60,19 @@ const cvaePointPanel = (() => {
   };
 
   /**
-   * Say how much of the prior lies beyond a radius, and warn where training brought hardly any digit.
+   * Say how much of the prior lies beyond a radius, and warn where the decoder saw hardly any code in training.
    * @param {number} radius
    */
   function describeRadius(radius) {
     const percent = 100 * priorBeyond(radius);
     const text = percent < 0.01 ? "less than 0.01" : show(percent, percent < 1 ? 2 : 0);
-    const warning = radius > 3 ? " Hardly any training digit has its code here, so the decoder extrapolates." : "";
+    const warning = radius > 3 ? " Hardly any training image is encoded here, so the decoder extrapolates." : "";
     return `Radius ${show(radius)}: ${text} % of the prior lies farther out.${warning}`;
   }
 
-  /**
-   * Append the panel and start it.
-   * @param {Element} place
-   * @param {Tools} tools
-   */
-  function mount(place, { model, codes, announce }) {
+  /** @type {Mount} */
+  async function mount(place, { load, announce }) {
+    const { model, codes } = await load();
     const root = addPanel(place, html());
     const part = findParts(root, PARTS);
     const plane = drawPlane(part.plane, HANDLE);
@@ -103,8 +100,8 @@ const cvaePointPanel = (() => {
       part["share-label"].textContent = `Share of the ${other}`;
       part["share-value"].textContent = percent();
       part.share.setAttribute("aria-valuetext", percent());
-      const plusses = isBlend() ? `, and each plus sign that of a training digit ${other}` : "";
-      part.caption.textContent = `${CAPTION} Each dot is the mean code of a training digit ${digit}${plusses}.`;
+      const plusses = isBlend() ? `, and each plus sign that of a training image of a ${other}` : "";
+      part.caption.textContent = `${CAPTION} Each dot is the mean code of a training image of a ${digit}${plusses}.`;
     }
 
     const update = oncePerFrame(() => {
@@ -150,5 +147,5 @@ const cvaePointPanel = (() => {
     renderPoint();
   }
 
-  return { mount };
+  cvaeExplorer.register("point", mount);
 })();

@@ -26,6 +26,7 @@ ROOT = Path(__file__).parent.parent.parent
 HALVES = ("_extra", "cvae_lib/web")  # of the folder `explorer`: what only the page has, and what Jupyter shares
 REPORT = ROOT / "_build/reports/explorer.json"
 MODEL = "mnist-2d"
+DATA = ("decoder.js", "encoder.js", "digits.js")
 
 PAGE = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>A page</title>
 <meta name="viewport" content="width=device-width"></head><body><main><h1>A page</h1><div style="height: 3000px"></div>
@@ -35,7 +36,7 @@ PAGE = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>A pa
 # What the explorer does for one case: encode if there is an image, decode, and compute both losses.
 COMPUTE = """(cases) => {
   const { parseWeights, makeLabel, encode, decode, sigmoid, reconstructionLoss, klLoss } = cvaeModel;
-  const model = parseWeights(cvaeWeights);
+  const model = { ...parseWeights(cvaeDecoder), ...parseWeights(cvaeEncoder) };
   return cases.map(({ grey, z, label }) => {
     const x = grey?.map((value) => value / 255);
     const y = makeLabel(label);
@@ -165,14 +166,14 @@ def read_sum(tab):
 
 @pytest.fixture(scope="module")
 def cases():
-    """200 fixed cases: 100 digits with their label, 50 with another label, 50 draws from the prior under all labels."""
+    """350 fixed cases: 100 digits with their label, 50 with another label, 20 draws from the prior under each label."""
     digits = load_sample()
     chosen = np.concatenate([np.flatnonzero(digits.y_test == digit)[:15] for digit in range(10)]).reshape(10, 15)
     own, other = chosen[:, :10].ravel(), chosen[:, 10:].ravel()
     x = digits.x_test[np.concatenate([own, other])]
     shift = 1 + np.arange(50) % 9
-    label = np.concatenate([digits.y_test[own], (digits.y_test[other] + shift) % 10, np.arange(50) % 10])
-    return x, np.random.default_rng(0).standard_normal((50, 2)), label
+    label = np.concatenate([digits.y_test[own], (digits.y_test[other] + shift) % 10, np.arange(200) % 10])
+    return x, np.random.default_rng(0).standard_normal((200, 2)), label
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +202,7 @@ def by_javascript(cases, javascript):
     x, z, label = cases
     inputs = [{"grey": row} for row in np.rint(x * 255).astype(int).tolist()] + [{"z": row} for row in z.tolist()]
     inputs = [{**one, "label": int(y)} for one, y in zip(inputs, label, strict=True)]
-    found = javascript(["model.js", "weights.js"], COMPUTE, inputs)
+    found = javascript(["model.js", "decoder.js", "encoder.js"], COMPUTE, inputs)
     return {key: np.array([one[key] for one in found]) for key in found[0]}
 
 
@@ -209,7 +210,7 @@ def test_arithmetic_agrees_with_keras(by_keras, by_javascript):
     error = {key: np.abs(by_javascript[key][: len(by_keras[key])] - by_keras[key]) for key in by_keras}
     found = {key: {"mean": float(error[key].mean()), "max": float(error[key].max())} for key in error}
     report(parity={"cases": len(error["pixels"]), **found})
-    assert error["pixels"].shape == (200, 784)
+    assert error["pixels"].shape == (350, 784)
     assert found["pixels"]["mean"] <= 0.004 and found["pixels"]["max"] <= 0.02
     assert found["z_mean"]["max"] <= 0.01 and found["z_log_var"]["max"] <= 0.01
     assert found["reconstruction_loss"]["max"] <= 0.2 and found["kl_loss"]["max"] <= 0.2
@@ -274,12 +275,13 @@ def test_the_book_has_the_explorer():
     assert sum(text.count('<div class="cvae-explorer">') for text in texts) == 1
     assert "explorer/loader.js" in (ROOT / "_templates/layout.html").read_text(encoding="utf-8")
     # Jupyter Book adds every script below _static to every page.
-    assert not list((ROOT / "_static").rglob("*weights*"))
+    assert not [path for name in DATA for path in (ROOT / "_static").rglob(name)]
 
 
 def test_the_weights_are_loaded_on_sight_and_not_before(open_page, site):
     """At the top of the page only the loader is there; in view, the rest comes, each file once; from disk and http."""
-    on_sight = sorted(path.name for path in (site / "explorer").iterdir() if path.name != "loader.js")
+    of_others = ("loader.js", "draw_panel.js")
+    on_sight = sorted(path.name for path in (site / "explorer").iterdir() if path.name not in of_others)
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SilentHandler, directory=site))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
@@ -306,7 +308,7 @@ def test_the_page_gets_no_property_but_the_data(open_page):
     tab = open_page()
     before = tab.evaluate("Object.getOwnPropertyNames(window)")
     after = reveal(tab).evaluate("Object.getOwnPropertyNames(window)")
-    assert set(after) - set(before) == {"cvaeWeights", "cvaeDigits"}
+    assert set(after) - set(before) == {"cvaeDecoder", "cvaeEncoder", "cvaeDigits"}
 
 
 def test_a_still_stands_in_its_place(open_page, site, tmp_path):
@@ -320,7 +322,7 @@ def test_a_still_stands_in_its_place(open_page, site, tmp_path):
     assert tab.get_by_text("A still figure.").is_visible() and not tab.locator(".cvae-live").is_visible()
 
     broken = shutil.copytree(site, tmp_path / "broken")
-    (broken / "explorer/weights.js").unlink()
+    (broken / "explorer/encoder.js").unlink()
     tab = open_page(f"file://{broken}")
     with tab.expect_console_message(lambda message: "cannot load" in message.text):
         tab.locator(".cvae-explorer").scroll_into_view_if_needed()
@@ -437,6 +439,59 @@ def test_drawing_is_encoded_while_the_pen_moves(tab):
     assert tab.locator("[name=cvae-test]:checked").count() == 0
     tab.get_by_role("button", name="Clear the pad").click()
     assert not any(read_pixels(tab, "input")) and tab.locator("[data-part=kl]").inner_text() == "–"
+
+
+def draw_stroke(tab, *points):
+    """Draw on the pad from point to point, in its 280 by 280 pixels, and wait for what it causes."""
+    pad = tab.locator("[data-part=pad]")
+    pad.scroll_into_view_if_needed()
+    box = pad.bounding_box()
+    zoom = box["width"] / 280
+    for i, (x, y) in enumerate(points):
+        tab.mouse.move(box["x"] + zoom * x, box["y"] + zoom * y, steps=6)
+        if i == 0:
+            tab.mouse.down()
+    tab.mouse.up()
+    wait_for_frame(tab)
+
+
+SEVEN = (80, 70), (190, 70), (120, 220)
+BAR = (110, 150), (180, 150)
+
+
+def test_a_drawing_gets_the_label_with_the_lowest_loss_until_the_reader_chooses(tab):
+    labels = tab.get_by_role("group", name="Label given to the model")
+    note = tab.locator("[data-part=note]")
+    draw_stroke(tab, *SEVEN)
+    assert labels.get_by_role("radio", name="7", exact=True).is_checked()
+    assert note.inner_text().startswith("Label 7 is chosen for you, because its sum is the lowest")
+    lowest = read_sum(tab)
+    sums = []
+    for digit in range(10):
+        labels.get_by_role("radio", name=str(digit), exact=True).check()
+        sums.append(read_sum(tab))
+    assert np.argmin(sums) == 7 and sums[7] == lowest
+    assert note.inner_text().startswith("You chose label 9: its sum is ")
+    assert f"{sums[9] - lowest:.0f}" in note.inner_text() or f"{sums[9] - lowest:.1f}" in note.inner_text()
+    before = read_pixels(tab, "input")
+    draw_stroke(tab, *BAR)
+    assert read_pixels(tab, "input") != before
+    assert labels.get_by_role("radio", name="9", exact=True).is_checked(), "a choice holds for the whole drawing"
+    tab.get_by_role("button", name="Clear the pad").click()
+    draw_stroke(tab, (140, 60), (140, 220))
+    assert labels.get_by_role("radio", name="1", exact=True).is_checked()
+
+
+@pytest.mark.parametrize("width, height", [(1280, 800), (390, 844)])
+def test_what_a_drawing_causes_stands_in_one_view_with_the_pad(open_page, width, height):
+    tab = reveal(open_page(viewport={"width": width, "height": height}))
+    tab.locator("#cvae-picture-title").evaluate("(title) => title.scrollIntoView()")
+    pad = tab.locator("[data-part=pad]").bounding_box()
+    for part in ("input", "output", "reconstruction", "kl", "sum", "note"):
+        box = tab.locator(f"[data-part={part}]").bounding_box()
+        assert 0 <= box["x"] and box["x"] + box["width"] <= width, part
+        assert pad["y"] <= box["y"] and box["y"] + box["height"] <= height, part
+    assert tab.locator("[data-part=input]").bounding_box()["x"] >= pad["x"] + pad["width"], "it stands beside the pad"
 
 
 def test_a_test_digit_brings_its_label_and_another_label_has_a_higher_loss(tab):

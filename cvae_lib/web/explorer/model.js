@@ -16,15 +16,15 @@
  */
 
 /**
- * A kernel of 12 bits a weight, two characters of base64, and the scale of each of its rows.
- * @typedef {{shape: number[], type: "rows12", data: string, scale: PackedBytes}} PackedRows
+ * A kernel as text: whole multiples of `step`, row after row, written as the function write_steps of that file says.
+ * @typedef {{shape: number[], type: "steps", data: string, step: number}} PackedKernel
  */
 
-/** @typedef {PackedBytes | PackedRows} PackedArray */
+/** @typedef {PackedBytes | PackedKernel} PackedArray */
 
 /**
- * What weights.js defines. The key of an array is "layer/variable".
- * @typedef {{model: string, sha256: string, arrays: Record<string, PackedArray>}} PackedModel
+ * What decoder.js and encoder.js define. The key of an array is "layer/variable".
+ * @typedef {{model: string, sha256: string, arrays: Record<string, PackedArray>}} PackedWeights
  */
 
 /**
@@ -32,7 +32,11 @@
  * @typedef {{kernel: ArrayLike<number>, bias: ArrayLike<number>}} Layer
  */
 
-/** @typedef {Record<"encoderHidden" | "zMean" | "zLogVar" | "decoderHidden" | "xLogits", Layer>} Model */
+/** @typedef {Record<"encoderHidden" | "zMean" | "zLogVar", Layer>} Encoder */
+
+/** @typedef {Record<"decoderHidden" | "xLogits", Layer>} Decoder */
+
+/** @typedef {Encoder & Decoder} Model */
 
 /** @typedef {[number, number]} Point - [z1, z2] in the latent plane, or [x, y] on the drawing pad */
 
@@ -42,8 +46,20 @@ const cvaeModel = (() => {
 
   /* ---- Weights ---- */
 
-  const BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   const TYPES = { float32: Float32Array, int16: Int16Array, uint8: Uint8Array };
+
+  // How a multiple is written: the character of 0, and those that move the next one by REACH.
+  const [ZERO, MORE, LESS] = Array.from("O~}", (character) => character.charCodeAt(0));
+  const REACH = 44;
+
+  // From the names in Keras to those in this file.
+  const LAYERS = {
+    encoder_hidden: "encoderHidden",
+    z_mean: "zMean",
+    z_log_var: "zLogVar",
+    decoder_hidden: "decoderHidden",
+    x_logits: "xLogits",
+  };
 
   /**
    * Unpack an array.
@@ -51,43 +67,41 @@ const cvaeModel = (() => {
    * @returns {Float32Array | Int16Array | Uint8Array} the elements, row after row
    */
   function unpack(packed) {
-    if (packed.type === "rows12") return unpackRows(packed);
+    if (packed.type === "steps") return unpackKernel(packed);
     const bytes = Uint8Array.from(atob(packed.data), (character) => character.charCodeAt(0));
     return new TYPES[packed.type](bytes.buffer);
   }
 
   /**
-   * Unpack a kernel: weight w of a row with scale s is stored as the whole number round(w / s) + 2047.
-   * @param {PackedRows} packed
+   * Unpack a kernel.
+   * @param {PackedKernel} packed
    * @returns {Float32Array}
    */
-  function unpackRows({ shape: [rows, columns], data, scale }) {
-    const sixBits = new Uint8Array(128);
-    for (let i = 0; i < 64; i++) sixBits[BASE64.charCodeAt(i)] = i;
-    const scales = unpack(scale);
+  function unpackKernel({ shape: [rows, columns], data, step }) {
     const kernel = new Float32Array(rows * columns);
-    for (let i = 0; i < kernel.length; i++) {
-      const whole = (sixBits[data.charCodeAt(2 * i)] << 6) | sixBits[data.charCodeAt(2 * i + 1)];
-      kernel[i] = (whole - 2047) * scales[Math.floor(i / columns)];
+    let [length, moved] = [0, 0];
+    for (let i = 0; i < data.length; i++) {
+      const code = data.charCodeAt(i);
+      if (code === MORE) moved += REACH;
+      else if (code === LESS) moved -= REACH;
+      else {
+        kernel[length++] = step * (code - ZERO + moved);
+        moved = 0;
+      }
     }
     return kernel;
   }
 
   /**
-   * Unpack the weights of a model.
-   * @param {PackedModel} packed
-   * @returns {Model}
+   * Unpack the weights of a network.
+   * @param {PackedWeights} packed - the encoder or the decoder
+   * @returns {Partial<Model>} the layers of this network
    */
   function parseWeights({ arrays }) {
-    /** @param {string} name */
-    const layer = (name) => ({ kernel: unpack(arrays[`${name}/kernel`]), bias: unpack(arrays[`${name}/bias`]) });
-    return {
-      encoderHidden: layer("encoder_hidden"),
-      zMean: layer("z_mean"),
-      zLogVar: layer("z_log_var"),
-      decoderHidden: layer("decoder_hidden"),
-      xLogits: layer("x_logits"),
-    };
+    const layers = Object.entries(LAYERS)
+      .filter(([name]) => `${name}/kernel` in arrays)
+      .map(([name, key]) => [key, { kernel: unpack(arrays[`${name}/kernel`]), bias: unpack(arrays[`${name}/bias`]) }]);
+    return Object.fromEntries(layers);
   }
 
   /* ---- The two networks ---- */
@@ -118,7 +132,7 @@ const cvaeModel = (() => {
 
   /**
    * Encode an image: the posterior q(z | x, y).
-   * @param {Model} model
+   * @param {Encoder} model
    * @param {ArrayLike<number>} x - 784 pixels in [0, 1], row by row
    * @param {ArrayLike<number>} label - 10 numbers, one-hot
    * @returns {{zMean: Float64Array, zLogVar: Float64Array}} the mean and the log variance, 2 numbers each
@@ -130,7 +144,7 @@ const cvaeModel = (() => {
 
   /**
    * Decode a point of the latent plane: the logits of p(x | z, y).
-   * @param {Model} model
+   * @param {Decoder} model
    * @param {ArrayLike<number>} z - 2 numbers
    * @param {ArrayLike<number>} label - 10 numbers, one-hot or a blend
    * @returns {Float64Array} 784 logits, whose sigmoid is the picture
