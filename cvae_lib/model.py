@@ -105,8 +105,38 @@ class BatchMean(keras.losses.Loss):
         return y_pred  # Keras wants a target beside it; an average of losses has none
 
 
+class TwoLosses(keras.Model):
+    """A model whose loss is the mean over the batch of a reconstruction loss and a KL loss, both kept in the log.
+
+    Its `call` gives x_logits (n, n_x), z_mean and z_log_var (n, n_z) by name, and its target is the image. Source:
+    chapter 2.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        mean = keras.metrics.Mean
+        self.reconstruction_tracker = mean(name="reconstruction_loss")
+        self.kl_tracker = mean(name="kl_loss")
+        self.batch_mean = BatchMean()
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        reconstruction = reconstruction_loss(y, y_pred["x_logits"])
+        kl = kl_loss(y_pred["z_mean"], y_pred["z_log_var"])
+        return self.average_losses(reconstruction, kl, sample_weight)
+
+    def average_losses(self, reconstruction, kl, sample_weight=None, kl_weight=1.0):
+        """Note both losses, (batch,), in the trackers; return the mean over the batch of their sum, a scalar."""
+        if sample_weight is not None:
+            weight = ops.reshape(to_float(sample_weight), (-1,))
+            reconstruction, kl = weight * reconstruction, weight * kl
+        self.reconstruction_tracker.update_state(reconstruction)
+        self.kl_tracker.update_state(kl)
+        loss = reconstruction + kl_weight * kl
+        return self.batch_mean(loss, loss)
+
+
 @keras.saving.register_keras_serializable(package="cvae_lib")
-class CVAE(keras.Model):
+class CVAE(TwoLosses):
     """The conditional VAE: an encoder q(z | x, y), a decoder p(x | z, y), and the negative ELBO as the loss.
 
     Train it with `fit([x, label], x)`: x is in [0, 1], (n, n_x), and label is what the networks are told, (n, n_y), a
@@ -124,30 +154,12 @@ class CVAE(keras.Model):
         self.settings = {**sizes, "seed": seed}
         self.encoder = build_encoder(seed=seed, **sizes)
         self.decoder = build_decoder(**sizes)
-        self.reconstruction_tracker = keras.metrics.Mean(name="reconstruction_loss")
-        self.kl_tracker = keras.metrics.Mean(name="kl_loss")
-        self.batch_mean = BatchMean()
         self.build([(None, n_x), (None, n_y)])
 
     def call(self, inputs):
         x, label = inputs
         z_mean, z_log_var, z = self.encoder([x, label])
         return {"x_logits": self.decoder([z, label]), "z_mean": z_mean, "z_log_var": z_log_var}
-
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        reconstruction = reconstruction_loss(y, y_pred["x_logits"])
-        kl = kl_loss(y_pred["z_mean"], y_pred["z_log_var"])
-        return self.average_losses(reconstruction, kl, sample_weight)
-
-    def average_losses(self, reconstruction, kl, sample_weight=None, kl_weight=1.0):
-        """Note both losses, (batch,), in the trackers; return the mean over the batch of their sum, a scalar."""
-        if sample_weight is not None:
-            weight = ops.reshape(to_float(sample_weight), (-1,))
-            reconstruction, kl = weight * reconstruction, weight * kl
-        self.reconstruction_tracker.update_state(reconstruction)
-        self.kl_tracker.update_state(kl)
-        loss = reconstruction + kl_weight * kl
-        return self.batch_mean(loss, loss)
 
     def get_config(self):
         return {**super().get_config(), **self.settings}
