@@ -1,4 +1,4 @@
-"""The command line: `train`, `classifier` and `sweep` make again what ships, `export` feeds the page's explorer."""
+"""The command line: `train`, `classifier`, `sweep` and `snapshots` make what ships, `export` feeds the explorer."""
 
 import argparse
 import math
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Describe the four commands and their options."""
+    """Describe the five commands and their options."""
     parser = argparse.ArgumentParser(prog="python -m cvae_lib", description="Make the book's trained models again.")
     commands = parser.add_subparsers(dest="command", required=True)
 
@@ -57,6 +57,11 @@ def make_parser() -> argparse.ArgumentParser:
     command.add_argument("--workers", type=at_least(1), default=1, help="processes that share the cores (default: 1)")
     add_out(command, "chapters/results")
     command.set_defaults(run=run_sweep, interrupted="The same command goes on from its last finished row.")
+
+    command = commands.add_parser("snapshots", help="train mnist-2d and draw what its decoder makes of the same codes")
+    add_data(command)
+    add_out(command, "chapters/results")
+    command.set_defaults(run=run_snapshots, interrupted="Nothing was written; the same command begins again.")
 
     command = commands.add_parser("export", help="write a shipped model for the explorer in the published page")
     command.add_argument("name", choices=load_manifest(), metavar="name", help="the model: %(choices)s")
@@ -127,6 +132,15 @@ def run_sweep(options: argparse.Namespace) -> str:
 
     path = sweeps.run_sweep(options.name, options.out, options.data, options.workers)
     return f"written to {path}"
+
+
+def run_snapshots(options: argparse.Namespace) -> str:
+    """Record what a model draws while it learns; return the summary line to print."""
+    data = load_mnist(options.data)
+    from cvae_lib.tools.snapshots import record_snapshots
+
+    history = record_snapshots(RECIPES["mnist-2d"], data, options.out)
+    return f"snapshots: validation loss {history['val_loss'][-1]:.2f} nats an image; written to {options.out}"
 
 
 def run_export(options: argparse.Namespace) -> str:

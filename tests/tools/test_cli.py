@@ -114,7 +114,7 @@ def test_tables_of_the_command_line_are_those_there_are():
 # Each with words of its message, the last line on standard error.
 IMPOSSIBLE = [
     ([], ["required: command"]),
-    (["test"], ["command", "'test'", "train", "classifier", "sweep", "export"]),
+    (["test"], ["command", "'test'", "train", "classifier", "sweep", "snapshots", "export"]),
     (["train"], ["required: name"]),
     (["train", "nonesuch"], ["name", "'nonesuch'", *RECIPES]),
     (["train", "mnist-2d", "--epochs", "0"], ["--epochs", "found '0'", "at least 1"]),
@@ -147,7 +147,9 @@ def test_impossible_options_are_refused_by_name(arguments, words, capsys, monkey
 def test_errors_come_before_tensorflow_is_loaded(tmp_path):
     """In a process of its own, as the command runs."""
     commands = [arguments for arguments, _ in IMPOSSIBLE]
-    commands += [[name, "--data", "none.npz"] for name in ("classifier", "train mnist-2d", "export mnist-2d")]
+    commands += [
+        [name, "--data", "none.npz"] for name in ("classifier", "train mnist-2d", "snapshots", "export mnist-2d")
+    ]
     code = (
         "import sys; from cvae_lib.tools.cli import main\n"
         "for command in sys.argv[1:]:\n"
@@ -160,7 +162,7 @@ def test_errors_come_before_tensorflow_is_loaded(tmp_path):
     joined = [" ".join(arguments) for arguments in commands]
     done = subprocess.run([sys.executable, "-c", code, *joined], capture_output=True, encoding="utf-8", cwd=tmp_path)
     assert done.stdout == "[]\n", done.stderr
-    assert done.stderr.count("none.npz: found no such file") == 3
+    assert done.stderr.count("none.npz: found no such file") == 4
 
 
 def test_package_is_the_command():
@@ -190,7 +192,7 @@ def test_errors_are_explained_in_one_line(data_file, tmp_path, monkeypatch, caps
     assert not list(tmp_path.rglob("*.*"))
 
 
-@pytest.mark.parametrize("command", ["train tiny", "classifier", "sweep five_epochs"])
+@pytest.mark.parametrize("command", ["train tiny", "classifier", "sweep five_epochs", "snapshots"])
 def test_a_folder_that_cannot_be_made_is_named(data_file, tmp_path, capsys, command):
     """Before anything is trained."""
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
