@@ -1,9 +1,10 @@
-"""The library of the book. Imports run one way: `data` uses nothing of it, `tools` uses all, and nothing uses `tools`.
+"""The library of the book. Imports run one way: `data` imports no other part, `tools` imports all parts, and no part
+imports `tools`.
 
 The core, which the chapters teach:
 
-model         the conditional VAE: two networks, two losses, one class (chapter 2 writes it line by line)
-objectives    the same networks trained with another objective: beta, warm-up, continuous Bernoulli, dropout
+model         the conditional VAE: two networks, two losses, a model (chapter 2 writes it line by line)
+objectives    the same networks, trained with another objective: beta, warm-up, continuous Bernoulli, dropout
 evaluate      encode, decode, the ELBO by draws, scores under every label, a continuous model read as a Bernoulli
 likelihood    log p(x | y) by a sum over the latent plane, the true posterior, the importance-weighted bound
 annealing     log p(x | y) of any number of latents by annealed importance sampling, between two bounds
@@ -17,9 +18,9 @@ pretrained    the models that ship: weights, histories, manifest
 
 The machinery, in three sub-packages:
 
-data          Dataset and its condition; readers that refuse what is malformed; MNIST in its two editions
+data          Dataset and its condition; readers that refuse malformed files; MNIST in its two editions
 training      Recipe, and train(recipe, data, out), which can be interrupted
-tools         the command line, tables of many runs, the digit classifier, the export for the page
+tools         the command line, tables of many runs, the digit classifier, the exports for the page
 
 Importing this package, `data`, `likelihood`, `metrics`, `plots`, `widgets`, `animation`, `pretrained` or
 `training.recipes` loads no TensorFlow.

@@ -12,7 +12,7 @@ from cvae_lib import BookError
 
 BACKEND = "tensorflow"
 
-os.environ["KERAS_BACKEND"] = os.environ.get("KERAS_BACKEND") or BACKEND  # Keras, too, takes an empty one as unset
+os.environ["KERAS_BACKEND"] = os.environ.get("KERAS_BACKEND") or BACKEND  # Keras, too, treats an empty value as unset
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 

@@ -1,7 +1,7 @@
-"""Annealed importance sampling: log p(x | y) of a model with any number of latents, and a check from both sides.
+"""Annealed importance sampling: log p(x | y) of a model with any number of latents, and bounds from both sides.
 
-Importance sampling draws z from the encoder's posterior and leaves it there. Annealing moves each draw, in many small
-steps, from the encoder's posterior to the true one. Source: chapter 12; Neal (2001); Wu et al. (2017).
+Importance sampling draws z from the encoder's posterior and leaves it there. Annealing moves each draw in many small
+steps from the encoder's posterior to the true one. Source: chapter 12; Neal (2001); Wu et al. (2017).
 """
 
 from collections.abc import Callable
@@ -38,8 +38,9 @@ def annealed_weights(
     and takes a step of Hamiltonian Monte Carlo at each t between the two. The mean weight of an image estimates
     p(x | y) without bias. With one temperature nothing moves, and the weights are those of `likelihood.log_weights`.
     With z_exact, one draw of each image's true posterior, (n, n_z), the chains go backwards, from t = 1 to 0; then the
-    mean of 1 / weight estimates 1 / p(x | y) without bias. Such a draw is known for an image that was drawn from the
-    model: it is the z of the image. The decoder has to be TensorFlow's, because the moves need its gradient.
+    mean of 1 / weight estimates 1 / p(x | y) without bias. For an image that was drawn from the model such a draw is
+    known: it is the z that the image was drawn with. The moves need the gradient of the decoder, so it must be a
+    TensorFlow network.
 
     Returns nats, (n, n_chains), float64. Raises ValueError for labels that are not (n, n_y) and for no temperature.
     Source: chapter 12; Neal (2001); Wu et al. (2017).
@@ -74,7 +75,10 @@ def bound_from_above(log_w: np.ndarray) -> np.ndarray:
 def _anneal(
     weigh: Callable[..., Any], move: Callable[..., Any], chains: list[Any], n_temperatures: int, seed: tuple[int, int]
 ) -> np.ndarray:
-    """Anneal chains, given their image, label, z_mean, z_log_var, maybe z_exact, (n, ...): their log weights, (n,)."""
+    """Anneal chains and return their log weights, (n,).
+
+    chains holds the image, label, z_mean, z_log_var and maybe z_exact of each chain, as arrays (n, ...).
+    """
     x, label, z_mean, z_log_var, *z_exact = chains
     sigma = tf.exp(z_log_var / 2)
     target = x, label, z_mean, sigma
@@ -85,11 +89,11 @@ def _anneal(
     else:
         u = tf.random.stateless_normal(sigma.shape, seed)
     log_w = np.zeros(len(x))
-    # Forwards a chain is weighed before each move, backwards after it: the same path, from either end. The draws of
-    # each block and each temperature, and the two of a move, have seeds of their own.
+    # A chain that goes forwards is weighed before each move and one that goes backwards after it, so that both follow
+    # the same path. Each block and each temperature has a seed of its own, and so has each of the two draws of a move.
     for place in places:
         t = tf.constant((place + 1) / n_temperatures, tf.float32)
-        moves = place + 1 < n_temperatures  # at t = 1 a draw has arrived, or begins
+        moves = place + 1 < n_temperatures  # at t = 1 a chain has arrived, or begins if it goes backwards
         step_seed = tf.constant([seed[0], seed[1] + 2**16 * (place + 1)])
         if z_exact and moves:
             u = move(u, t, step_seed, *target)
@@ -114,10 +118,10 @@ def _make_log_ratio(model: HasDecoder) -> Callable[..., Any]:
 
 
 def _make_move(log_ratio: Callable[..., Any]) -> Callable[..., Any]:
-    """Make one step of Hamiltonian Monte Carlo: a function of u (n, n_z), t, a seed and the target, to the new u.
+    """Make one step of Hamiltonian Monte Carlo: a function that takes u (n, n_z), t, a seed and the target to a new u.
 
-    The target is what log_ratio takes after u. The size of the leapfrogs is drawn for each chain, so that some suit
-    narrow posteriors and some wide ones.
+    The target holds the arguments that log_ratio takes after u. The step size of the leapfrogs is drawn for each chain,
+    so that some suit narrow posteriors and some wide ones.
     """
 
     def energy_and_gradient(u: Any, t: Any, target: Any) -> tuple[Any, Any]:

@@ -1,6 +1,6 @@
 """What the chapters ask of a trained model: codes, pictures, the ELBO by draws, and scores under every label.
 
-A model is a CVAE, or anything with an `encoder` and a `decoder` that take and give the same. Codes and scores come as
+A model is a CVAE, or anything with an `encoder` and a `decoder` of the same inputs and outputs. Codes and scores are
 NumPy arrays.
 """
 
@@ -46,8 +46,8 @@ def sampled_losses(
     """Compute the two losses of each image with n_samples draws of z from its posterior q(z | x, y): nats.
 
     Returns the reconstruction loss of each draw, summed over the pixels, (n_samples, n), and the KL loss, summed over
-    the latents, (n,). The mean of a row plus that of the KL is the negative ELBO of the images. The decoder is told
-    decoder_label, (n, n_y), where that is given, in place of label. Source: chapter 10.
+    the latents, (n,). The mean of a row plus that of the KL is the negative ELBO of the images. If decoder_label is
+    given, (n, n_y), the decoder is told it in place of label. Source: chapter 10.
     """
     z_mean, z_log_var = (np.asarray(part, "float64") for part in encode(model, x, label))
     sigma = np.exp(z_log_var / 2)

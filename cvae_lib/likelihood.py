@@ -1,7 +1,8 @@
 """log p(x | y) by a sum over a grid of z, the true posterior, and the bounds that larger latent spaces need.
 
-Chapter 8 derives all of it. The sum needs two latents: it is exact to a few ten-thousandths of a nat because a plane
-can be filled with points. NumPy alone; a model is anything with a `decoder` that takes [z, label] and gives logits.
+Chapter 8 derives all of it. The sum needs two latents: it is exact to a few ten-thousandths of a nat, because points
+can fill a plane. The module needs NumPy alone. A model is anything with a `decoder` that takes [z, label] and gives
+logits.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,11 +13,12 @@ import numpy as np
 BLOCK = 10_000  # points of the grid, or samples, decoded at a time
 BATCH = 1_000  # images scored at a time
 
-Normaliser = Callable[[Any], Any]  # from logits to what a pixel's density is divided by: nats, element by element
+# From logits to the logarithm of what the density of each pixel is divided by: nats, element by element.
+Normaliser = Callable[[Any], Any]
 
 
 class HasDecoder(Protocol):
-    """A model, as far as its likelihood goes: decoder([z, label]) gives the logits of the pixels, (n, n_x)."""
+    """All that a likelihood needs of a model: decoder([z, label]) gives the logits of the pixels, (n, n_x)."""
 
     @property
     def decoder(self) -> Callable[[Any], Any]: ...
@@ -45,7 +47,7 @@ def make_grid(limit: float = 6.0, n: int = 240) -> Grid:
 
 
 def decode_logits(model: HasDecoder, z: Any, label: Any) -> np.ndarray:
-    """Decode z (m, n_z) under one label for all, (n_y,), or under a label each, (m, n_y): logits, (m, n_x)."""
+    """Decode z (m, n_z) under one label for all, (n_y,), or under one label each, (m, n_y): logits, (m, n_x)."""
     label = np.asarray(label, "float32")
     label = np.broadcast_to(label, (len(z), label.shape[-1]))
     return to_numpy(model.decoder([np.asarray(z, "float32"), label]))
@@ -60,9 +62,9 @@ def check_label(label: Any, n: int) -> np.ndarray:
 
 
 def to_numpy(output: Any) -> np.ndarray:
-    """Turn what a network gives into a NumPy array, of float32 at least.
+    """Turn the output of a network into a NumPy array of at least float32.
 
-    Half precision is enough to draw a picture, and too little to add up the losses of its pixels.
+    Half precision is enough to draw a picture, but not to add up the losses of its pixels.
     """
     array = np.asarray(output)
     return array.astype(np.result_type(array, "float32"), copy=False)
@@ -76,7 +78,8 @@ def softplus(a: Any) -> Any:
 def continuous_normaliser(a: Any) -> Any:
     """Compute log((exp(a) - 1) / a), which the continuous Bernoulli has where the Bernoulli has softplus(a).
 
-    For any real a, without overflow; near 0, where the formula divides 0 by 0, by its series. Source: chapter 15.
+    It works for any real a without overflow. Near 0, where the formula divides 0 by 0, it takes the series. Source:
+    chapter 15.
     """
     size = np.abs(a)
     near = size < 0.1
@@ -103,7 +106,7 @@ def score(x: Any, logits: Any, normaliser: Normaliser = softplus) -> np.ndarray:
     continuous_normaliser for the density of the continuous Bernoulli. Equation (3) of chapter 2, as one matrix
     product. Source: chapter 8.
     """
-    # By parts that the processor's cache holds: the same sums in half the time.
+    # In parts that fit into the processor's cache, the same sums take half the time.
     parts = np.array_split(logits, len(logits) // 128 + 1)
     return x @ logits.T - np.concatenate([normaliser(part).sum(axis=1) for part in parts])
 
@@ -126,10 +129,10 @@ def log_likelihood(
 ) -> np.ndarray:
     """Compute log p(x | y) by the sum over the grid: nats, one value an image, float64, (n,).
 
-    x is (n, n_x) and label (n, n_y); to ask about another label than an image's own, pass that. Images of one label are
-    scored together: as many labels, as many times the grid is decoded. visible chooses pixels, as a mask (n_x,),
-    indices or a slice: then only their probability is computed, and the other pixels are summed out. normaliser is that
-    of `score`. Memory does not grow with the grid. Source: chapter 8.
+    x is (n, n_x) and label (n, n_y), which need not be the image's own. Images of one label are scored together, so the
+    grid is decoded once for each label. visible chooses pixels, as a mask (n_x,), indices or a slice: then only their
+    probability is computed, and the other pixels are summed out. normaliser is that of `score`. Memory does not grow
+    with the grid. Source: chapter 8.
     """
     found = np.full(len(x), -np.inf)
     for rows, points, scores in _scores(model, x, label, grid, visible, normaliser):
@@ -141,8 +144,8 @@ def log_likelihood(
 def posterior(model: HasDecoder, x: Any, label: Any, grid: Grid, visible: Any = slice(None)) -> np.ndarray:
     """Compute p(z | x, y), the mass of every cell of the grid: it sums to 1 over the cells, float64, (n, n_points).
 
-    The arguments are those of `log_likelihood`; with `visible`, it is the posterior given those pixels. It holds all
-    cells for all images, so pass few images. Source: chapter 8.
+    The arguments are those of `log_likelihood`; with `visible`, it is the posterior given those pixels. The result
+    holds all cells for all images, so pass few images. Source: chapter 8.
     """
     joint = np.empty((len(x), len(grid.z)))
     for rows, points, scores in _scores(model, x, label, grid, visible):
@@ -155,8 +158,8 @@ def elbo(model: HasDecoder, x: Any, label: Any, z_mean: Any, z_log_var: Any, gri
     """Compute the ELBO without sampling: nats, one value an image, float64, (n,).
 
     The mean of log p(x | z, y) under q = N(z_mean, exp(z_log_var)) is a sum over the grid, with q scaled to sum to 1
-    there, so the grid must reach beyond q and be finer than q is wide; the KL is the closed form. z_mean and z_log_var
-    are (n, 2). Equation (2) of chapter 2. Source: chapter 8.
+    there. So the grid must reach beyond q, and its cells must be narrower than q. The KL has its closed form. z_mean
+    and z_log_var are (n, 2). Equation (2) of chapter 2. Source: chapter 8.
     """
     mean, log_var = np.asarray(z_mean, "float64"), np.asarray(z_log_var, "float64")
     bells = np.exp(-0.5 * (grid.axis - mean[..., None]) ** 2 / np.exp(log_var)[..., None])
@@ -175,11 +178,11 @@ def best_gaussians(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Fit to each image a q of its own, N(z_mean, exp(z_log_var)) with independent axes, by raising its ELBO.
 
-    Returns z_mean and z_log_var, (n, 2), and the ELBO that they reach, (n,), nats, float64. Each fit starts twice, at
-    the z_mean and z_log_var that are given, (n, 2), and at the moments of the true posterior, takes so many damped
-    steps of natural gradient from each, and keeps the best q that it met. A q neither leaves the grid nor gets narrower
-    than a cell. The sums over the grid are those of `elbo`. Like `posterior` it holds all cells for all images, so pass
-    few images. Source: chapter 8; Khan & Lin (2017) for the steps.
+    Returns z_mean and z_log_var, (n, 2), and the ELBO that they reach, (n,), nats, float64. Each fit starts twice: at
+    the given z_mean and z_log_var, (n, 2), and at the moments of the true posterior. From each start it takes `steps`
+    damped steps of natural gradient, and it keeps the best q of all. A q neither leaves the grid nor gets narrower than
+    a cell. The sums over the grid are those of `elbo`. Like `posterior`, the fit holds all cells for all images, so
+    pass few images. Source: chapter 8; Khan & Lin (2017) for the steps.
     """
     n = len(grid.axis)
     surface = np.empty((len(x), n, n), "float32")
@@ -244,12 +247,12 @@ def importance_bound(log_w: np.ndarray, k: int) -> np.ndarray:
     """Compute the importance-weighted bound with k samples: nats, one value an image, (n,).
 
     log_w is (n, n_samples), from `log_weights`. Each run of k samples gives one bound, the logarithm of their mean
-    weight; the result is the average of these bounds. k = 1 gives the ELBO, k = n_samples the tightest bound;
-    where k does not divide n_samples, the samples left over are not used. Raises ValueError for a k that is not from
-    1 to n_samples. Source: chapter 8; Burda et al. (2016), equation (8).
+    weight; the result is the average of these bounds. k = 1 gives the ELBO, k = n_samples the tightest bound. If k does
+    not divide n_samples, the samples left over are not used. Raises ValueError unless k is from 1 to n_samples. Source:
+    chapter 8; Burda et al. (2016), equation (8).
     """
     if not 1 <= k <= log_w.shape[1]:
-        raise ValueError(f"k must be from 1 to the {log_w.shape[1]} samples there are, got {k}")
+        raise ValueError(f"k: found {k}; expected a number from 1 to the {log_w.shape[1]} samples of each image.")
     groups = log_w.shape[1] // k
     grouped = log_w[:, : groups * k].reshape(len(log_w), groups, k)
     return np.mean(log_sum_exp(grouped) - np.log(k), axis=1)

@@ -1,4 +1,4 @@
-"""What the chapters measure, in float64 and without TensorFlow, so that it also checks what TensorFlow computes."""
+"""What the chapters measure. It is computed in float64 by NumPy alone, so it also checks what TensorFlow computes."""
 
 import math
 from itertools import count
@@ -42,8 +42,8 @@ class Difference(NamedTuple):
 def compare(a: ArrayLike, b: ArrayLike, paired: bool = False, confidence: float = 0.95) -> Difference:
     """Compare the means of two samples: the mean of a minus that of b, with its confidence interval.
 
-    A sample is one value a seed, (n,), or one value an image. The intervals are Student's. Two samples of their own are
-    compared by Welch's test, which does not take their spreads for equal. With paired, a[i] and b[i] belong together,
+    A sample has one value a seed, (n,), or one value an image. The intervals are Student's. Two independent samples are
+    compared by Welch's test, which does not assume equal spreads. With paired, a[i] and b[i] belong together,
     for example by their image, and the interval is that of the mean of a[i] - b[i]. A number for b, for example a
     published figure, is taken to be exact. Where no value varies, the interval is the difference alone. Raises
     ValueError for a sample of fewer than two values, since one run has no spread, for values that are not finite, and
@@ -111,7 +111,7 @@ def cross_entropy(x: ArrayLike, p: ArrayLike) -> np.ndarray:
 def gaussian_kl(mean: ArrayLike, covariance: ArrayLike) -> float:
     """Compute KL(N(mean, covariance) || N(0, I)) in nats, summed over the axes.
 
-    mean is (k,), covariance (k, k). For a diagonal covariance this is the KL loss. Source: chapter 5.
+    mean is (k,), covariance (k, k). For a diagonal covariance it is the KL loss. Source: chapter 5.
     """
     mean, covariance = np.asarray(mean, "float64"), np.asarray(covariance, "float64")
     return 0.5 * (np.trace(covariance) + mean @ mean - len(mean) - np.linalg.slogdet(covariance)[1])

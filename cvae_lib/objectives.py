@@ -1,4 +1,4 @@
-"""The CVAE trained with another objective, for the chapters that ask what one change is worth.
+"""The CVAE trained with another objective, for the chapters that measure the effect of one change.
 
 The networks and their weights are those of `model.CVAE`; only training differs. Chapter 11 uses the warm-up and
 dropout, chapter 12 beta, chapter 15 the continuous Bernoulli.
@@ -39,7 +39,7 @@ def continuous_normaliser(a: Any) -> Any:
 
 
 def drop_units(encoder: keras.Model, rate: float, seed: int | None = None) -> keras.Model:
-    """Build the same encoder, of the same layers, with dropout after each hidden one."""
+    """Build an encoder of the same layers, with dropout after each hidden layer."""
     h = encoder.get_layer("x_and_label")(encoder.inputs)
     for layer in encoder.layers:
         if layer.name.startswith("encoder_hidden"):
@@ -53,9 +53,9 @@ def drop_units(encoder: keras.Model, rate: float, seed: int | None = None) -> ke
 class AlteredCVAE(CVAE):
     """A CVAE with an altered objective: with the defaults it is the CVAE.
 
-    beta weighs the KL; over the first warm_up steps its weight rises from 0 to beta. continuous: pixels are scored by
-    the continuous Bernoulli. dropout: the share of the encoder's hidden units that a step of training leaves out. In
-    evaluation beta is 1 and no unit is left out: there `loss` is always the negative ELBO, of the density that
+    beta is the weight of the KL; over the first warm_up steps the weight rises from 0 to beta. continuous: pixels are
+    scored by the continuous Bernoulli. dropout: the share of the encoder's hidden units that a step of training leaves
+    out. In evaluation beta is 1 and no unit is left out, so `loss` is always the negative ELBO, of the density that
     `continuous` names. Source: Higgins et al. (2017) for beta, Srivastava et al. (2014) for dropout; chapters 11, 12,
     15.
     """
@@ -76,7 +76,7 @@ class AlteredCVAE(CVAE):
         super().build(input_shape)
 
     def call(self, inputs: Any, training: bool | None = None) -> dict[str, Any]:
-        # Keras tells only a call that asks whether it trains, and then tells the layers inside, dropout among them.
+        # Keras passes `training` only to a call that has this argument, and then to the layers inside, such as dropout.
         return super().call(inputs)
 
     def compute_loss(

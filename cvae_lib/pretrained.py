@@ -73,7 +73,7 @@ def read_history(path: str | Path) -> dict[str, list[float]]:
 
 
 def find_entry(name: str, folder: str | Path) -> dict[str, Any]:
-    """Return the manifest's entry of this name. Raises PretrainedError, with the names there are, for another."""
+    """Return the manifest's entry of this name. Raises PretrainedError, which lists the known names, for another."""
     manifest = load_manifest(folder)
     if name not in manifest:
         known = ", ".join(sorted(manifest)) or "none"
@@ -113,7 +113,7 @@ def write_manifest(folder: str | Path, name: str, entry: dict[str, Any]) -> None
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all: a run may be stopped at any moment."""
+    """Write a file whole or not at all, because a run may be stopped at any moment."""
     new = path.with_name(path.name + ".new")
     new.write_text(text, encoding="utf-8", newline="\n")
     os.replace(new, path)

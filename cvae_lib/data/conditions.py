@@ -17,7 +17,7 @@ def one_hot(y: ArrayLike, n_classes: int = 10) -> np.ndarray:
     """
     y = np.asarray(y)
     if not np.issubdtype(y.dtype, np.integer) or (y.size and not 0 <= y.min() <= y.max() < n_classes):
-        raise ValueError(f"labels must be integers in 0..{n_classes - 1}, got {y!r}")
+        raise ValueError(f"labels: found {y!r}; expected integers from 0 to {n_classes - 1}")
     return np.eye(n_classes, dtype="float32")[y]
 
 

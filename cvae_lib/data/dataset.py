@@ -69,10 +69,10 @@ def scale(pixels: np.ndarray) -> np.ndarray:
 
 
 def hold_out(dataset: Dataset, n: int) -> Dataset:
-    """Move n random training images, the same each time, to the place of the test set.
+    """Put n random training images, the same each time, in the place of the test set.
 
-    The edition, source and digest stay. What is chosen on the new test set has not seen the real one. Raises ValueError
-    unless at least one image remains in each set.
+    The edition, source and digest stay. A choice that is made on the new test set has not seen the real one. Raises
+    ValueError unless at least one image remains in each set.
     """
     most = len(dataset.y_train) - 1
     if not isinstance(n, (int, np.integer)) or not 1 <= n <= most:

@@ -97,7 +97,7 @@ def keras_cache() -> Path:
 
 
 def expand_home(path: str | Path) -> Path:
-    """Put the home folder in the place of a leading ~. Raises DataError if there is none."""
+    """Put the home folder in the place of a leading ~. Raises DataError if there is no home folder."""
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
@@ -106,7 +106,10 @@ def expand_home(path: str | Path) -> Path:
 
 
 def download(path: Path) -> None:
-    """Download MNIST to `path`: all of it, with the right hash, within DOWNLOAD_SECONDS, or a DataError and no file."""
+    """Download MNIST to `path`.
+
+    Raises DataError, and leaves no file, unless all of it arrives within DOWNLOAD_SECONDS and has the right hash.
+    """
     import pooch
 
     failure = []

@@ -1,4 +1,4 @@
-"""Reading arrays from files, and the check that every data set passes: what is malformed is refused here."""
+"""Reading arrays from files, and the check that every data set passes. It refuses what is malformed."""
 
 import gzip
 import hashlib
@@ -45,7 +45,7 @@ class DataError(BookError):
 
 @contextmanager
 def explain_os_errors(path: Path, expected: str) -> Iterator[None]:
-    """Turn what the operating system refuses about `path` into a DataError."""
+    """Turn an error of the operating system about `path` into a DataError."""
     try:
         yield
     except FileNotFoundError as error:
@@ -62,7 +62,7 @@ def explain_os_errors(path: Path, expected: str) -> Iterator[None]:
 def read_npz(path: Path) -> dict[str, np.ndarray]:
     """Read those of the four arrays in KEYS that an .npz file holds. Objects stored with pickle are refused unread.
 
-    Raises DataError for a file that cannot be read. `check_dataset` tells whether the arrays are of use.
+    Raises DataError for a file that cannot be read. `check_dataset` then checks the arrays.
     """
     remedy = "Is the file whole? Point CVAE_DATA at such a file, or set it to full or sample."
     with explain_os_errors(path, NPZ_EXPECTED), path.open("rb") as file:

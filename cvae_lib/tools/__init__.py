@@ -1,8 +1,10 @@
-"""What makes the things that ship: the trained models, the tables, the explorer's data; and chapters in Jupyter.
+"""The commands that make what ships, such as the trained models and the tables, and a hook for chapters in Jupyter.
 
-cli                python -m cvae_lib train | classifier | sweep | export
+cli                python -m cvae_lib train | classifier | sweep | snapshots | export
 sweeps             tables of many training runs
 digit_classifier   the network that reads what the models draw
+snapshots          what a model draws while it learns, for chapter 3
 export_explorer    a trained model for the explorer in the published page
+export_toys        a few digits for the live toys of chapter 2
 notebooks          what a chapter keeps of its metadata when it is executed, or saved in Jupyter
 """

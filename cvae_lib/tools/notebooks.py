@@ -1,4 +1,4 @@
-"""A chapter as a notebook: what its first cell calls, and a hook that keeps it as it is when Jupyter saves it.
+"""A chapter as a notebook: the function that its first cell calls, and a hook for Jupyter that keeps it as it is.
 
 JupyterLab writes more into a notebook than the reader's work: the version of Python, the names of kernels, random ids.
 This package brings a server extension (`jupyter_server_config.json`, which pip installs) that leaves such lines out of
@@ -16,7 +16,7 @@ from cvae_lib.data import Dataset, load_mnist
 
 CHAPTERS = Path(__file__).resolve().parents[2] / "chapters"
 
-# By "book" the hook knows a chapter, or a copy of one; "formats" has Jupytext save both sides of the pair.
+# The hook knows a chapter, or a copy of one, by "book"; "formats" makes Jupytext save both sides of the pair.
 METADATA = {
     "book": "cvae-book",
     "jupytext": {"default_lexer": "ipython3", "formats": "ipynb,md:myst"},
@@ -48,7 +48,7 @@ def open_chapter() -> None:
 
 
 def settle_data() -> Dataset:
-    """Load the data that CVAE_DATA chooses, and set it so that other folders and processes get the same, undownloaded.
+    """Load the data that CVAE_DATA chooses, and set it so that other folders and processes load the same data at once.
 
     Raises DataError as `load_mnist` does.
     """

@@ -1,9 +1,9 @@
-"""Many runs, one table: what a change to the recipe is worth, and over how many seeds.
+"""Tables of many runs: how much a change to the recipe changes the results, over several seeds.
 
-A sweep is a list of recipes, each trained with each of its seeds, and a function that measures a trained model, or for
-the sweeps in MEASURE_EVERY also the model in training. The rows go to `chapters/results/<sweep>.json` with the command
-that made them; chapters 10 to 12 and the ledger read them from there. A model that ships, in `pretrained` or one of its
-folders, is measured as it is and not trained again.
+A sweep is a list of recipes, each trained with each of its seeds, and a function that measures a trained model. For
+the sweeps in MEASURE_EVERY it also measures the model while it trains. The rows go to `chapters/results/<sweep>.json`
+with the command that made them; chapters 10 to 12 and the ledger read them from there. A model that ships, in
+`pretrained` or one of its folders, is measured as it is and not trained again.
 """
 
 import json
@@ -73,9 +73,9 @@ def measure_exact_likelihood(
 ) -> dict[str, float]:
     """Measure a model with two latents on the test images of the data, as `prepare` gives them: nats an image.
 
-    exact: -log p(x | y), by the sum over a grid of n * n cells; elbo: the negative ELBO, the mean of so many draws of
-    z an image, since an encoder may be too sharp for a grid; gap: their difference, the inference gap. A continuous
-    model is scored by the Bernoulli of its mean image, like the others.
+    exact: -log p(x | y), by the sum over a grid of n * n cells. elbo: the negative ELBO, by `draws` draws of z an
+    image, because the posterior of an encoder may be too narrow for a grid. gap: their difference, the inference gap.
+    A continuous model is scored by the Bernoulli of its mean image, like the others.
     """
     x, label = data.x_test, data.label_test
     scored = read_as_bernoulli(model) if recipe.continuous else model
@@ -87,13 +87,14 @@ def measure_exact_likelihood(
 def measure_latent_tradeoff(
     model: Any, recipe: Recipe, data: Dataset, images: int = 1000, samples: int = 500, pictures: int = 10_000
 ) -> dict[str, float]:
-    """Measure what more latents gain and what they cost in control, on the test images of the data.
+    """Measure how good a model with any number of latents is, and how well its label controls what it draws.
 
-    elbo and kl_loss: the negative ELBO of the test images with one sample of z, and its KL; bound: the
-    importance-weighted bound, negative, with so many samples of z an image, on so many random test images, whose
-    negative ELBO is elbo_same; exact, of a model with two latents: -log p(x | y) of the same images, by the sum over a
-    grid; all in nats an image. active: active units; fidelity, of a model with labels: the share of so many pictures,
-    each from a z of the prior and a random label, that the digit classifier reads as their label.
+    In nats an image, on the test images of the data: elbo and kl_loss are the negative ELBO with one sample of z, and
+    its KL. bound is the negative importance-weighted bound with `samples` samples of z, on a random part of `images`
+    images, and elbo_same the negative ELBO of the same images. exact, for a model with two latents, is -log p(x | y) of
+    the same images, by the sum over a grid. active counts the active units. fidelity, for a model with labels, is the
+    share of `pictures` pictures, each from a z of the prior and a random label, that the digit classifier reads as
+    their label.
     """
     inputs = [data.x_test, data.label_test]
     model.compile()
@@ -126,11 +127,11 @@ def measure_by_annealing(
 ) -> dict[str, float]:
     """Measure -log p(x | y) by annealing, on random test images of the data, and how far off it may be: nats an image.
 
-    annealed: minus the bound from below, by ten chains an image, on the images of the bound of
-    `measure_latent_tradeoff`; annealed_error: its standard error over the images. A model with two latents also gets
-    exact, -log p(x | y) by the sum over a grid, and short, low and high: the mean of annealed - exact over the images,
-    and its interval. between, low_between and high_between: on so many black-and-white images drawn from the model,
-    whose log p(x | y) lies on average between the two bounds, the mean distance of the bounds and its interval.
+    annealed is minus the bound from below, by ten chains an image, on the same images as the bound of
+    `measure_latent_tradeoff`, and annealed_error is its standard error over the images. A model with two latents also
+    gets exact, -log p(x | y) by the sum over a grid, and the mean of annealed - exact over the images with its
+    interval: short, low and high. On `drawn` black-and-white images that are drawn from the model, log p(x | y) lies on
+    average between the two bounds: between is their mean distance, with its interval low_between and high_between.
     """
     some = np.random.default_rng(0).permutation(len(data.x_test))[:images]
     x, label = data.x_test[some], data.label_test[some]
@@ -154,7 +155,7 @@ def measure_by_annealing(
 
 
 class MeasureAlong(keras.callbacks.Callback):
-    """Measure the model in training whenever so many epochs have passed; `course` has a dict for each measurement."""
+    """Measure the model every `every` epochs of its training; `course` has a dict for each measurement."""
 
     def __init__(self, every: int, measure: Callable[[Any], dict[str, float]]):
         super().__init__()
@@ -167,7 +168,7 @@ class MeasureAlong(keras.callbacks.Callback):
 
 
 SWEEPS: dict[str, tuple[Measure, dict[str, tuple[Recipe, tuple[int, ...]]]]] = {
-    # After so short a training no posterior is sharp, and a coarser grid will do.
+    # After such a short training no posterior is narrow, so a coarser grid is enough.
     "five_epochs": (
         partial(measure_exact_likelihood, n=120),
         {name: (recipe, (1, 2, 3, 4, 5)) for name, recipe in FIVE_EPOCHS_ROWS.items()},
@@ -226,10 +227,10 @@ def find_shipped(name: str, seed: int, digest: str) -> Path | None:
 def make_row(sweep: str, name: str, seed: int, data: str | None = None, threads: int | None = None) -> dict[str, Any]:
     """Train one recipe of a sweep with one seed, unless it ships, and measure it: a dict, one row of the table.
 
-    Along a training that is measured too, the row has the measurements as course, and its cpu_seconds include them.
+    If the training itself is measured, the row holds these measurements as course, and its cpu_seconds include them.
     """
     if threads:
-        # A process of its own: TensorFlow is loaded, and has not started its threads yet.
+        # This is a process of its own: TensorFlow is loaded, but has not started its threads yet.
         import tensorflow as tf
 
         tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -304,5 +305,5 @@ def run_sweep(
                 write_text(path, json.dumps(table, indent=1) + "\n")
                 report(", ".join(f"{key} {value}" for key, value in row.items()))
         finally:
-            pool.shutdown(cancel_futures=True)  # or an error, or Ctrl-C, would wait for all the rows to come
+            pool.shutdown(cancel_futures=True)  # otherwise an error, or Ctrl-C, would wait for all other rows
     return path

@@ -22,7 +22,7 @@ def count_steps(n: int, batch_size: int) -> int:
 def steps_per_call(n: int, batch_size: int, at_most: int = STEPS_PER_CALL) -> int:
     """Choose how many batches one compiled call trains on: as many as divide an epoch of n images, up to `at_most`.
 
-    It is one where the last batch of an epoch is smaller than the others.
+    The number is 1 if the last batch of an epoch is smaller than the others.
     """
     return 1 if n % batch_size else math.gcd(n // batch_size, at_most)
 
@@ -30,8 +30,8 @@ def steps_per_call(n: int, batch_size: int, at_most: int = STEPS_PER_CALL) -> in
 def shuffled_index_blocks(n: int, batch_size: int, steps: int, seed: int, first_epoch: int = 0) -> tf.data.Dataset:
     """Yield blocks of indices, (steps, batch_size), for ever; the order within epoch e depends on (seed, e) alone.
 
-    Every epoch has each of 0 to n - 1 once. Its last batch is smaller where batch_size does not divide n; steps has to
-    be 1 then.
+    Every epoch has each of 0 to n - 1 once. If batch_size does not divide n, the last batch is smaller, and steps has
+    to be 1.
     """
     size = steps * batch_size
     starts = tf.data.Dataset.range(0, n, size)
@@ -51,8 +51,8 @@ def batches_in_order(pixels: np.ndarray, label: np.ndarray, batch_size: int) -> 
 def without_autotune(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """Return the dataset without tf.data's autotuner, which has nothing to tune in these.
 
-    Its thread sleeps for as long as it has worked, a minute at most, and TensorFlow does not always wake it when the
-    data end: `fit`, which waits for it, would return as much later. Source: the page "What it costs".
+    Its thread sleeps for as long as it has worked, at most a minute, and TensorFlow does not always wake it when the
+    data end. `fit` waits for the thread, so it would return that much later. Source: the page "What it costs".
     """
     options = tf.data.Options()
     options.autotune.enabled = False

@@ -1,7 +1,7 @@
-"""What a run leaves on the disk: each finished epoch while it goes on, and weights, history and manifest at its end.
+"""What a run writes to the disk: each finished epoch while it goes on, and weights, history and manifest at its end.
 
-All that is random in an epoch depends on the seed and the number of the epoch alone. So weights and optimizer are the
-whole state at the end of one, and a run that was interrupted ends as one that was not.
+All that is random in an epoch depends only on the seed and the number of the epoch. So the weights and the optimizer
+are the whole state at the end of an epoch, and an interrupted run ends like an unbroken one.
 """
 
 import csv
@@ -54,7 +54,7 @@ def open_checkpoint(folder: Path, run: dict[str, Any]) -> Path:
             )
     else:
         folder.mkdir(parents=True, exist_ok=True)
-        # One that is there is left of a run that was stopped while close_checkpoint removed its folder.
+        # A checkpoint without run.json was left by a run that was stopped while close_checkpoint removed its folder.
         (folder / CHECKPOINT).unlink(missing_ok=True)
         write_text(path, expected + "\n")
     return folder
@@ -69,7 +69,7 @@ def close_checkpoint(folder: Path) -> None:
 def resume(model: keras.Model, folder: Path, steps: int) -> list[dict[str, Any]]:
     """Load the last finished epoch of an unfinished run into the model, if there is one; return its history.
 
-    An epoch has so many steps. The history is a list of rows, one an epoch.
+    steps is the number of steps of an epoch. The history is a list of rows, one an epoch.
     """
     checkpoint = folder / CHECKPOINT
     if not checkpoint.exists():
@@ -108,7 +108,7 @@ class SaveEachEpoch(keras.callbacks.Callback):
 
 
 def should_stop_early(history: list[dict[str, Any]], patience: int) -> bool:
-    """Tell whether the last `patience` epochs brought no validation loss below the best before, as EarlyStopping."""
+    """Tell whether the lowest validation loss is at least `patience` epochs old, as Keras' EarlyStopping does."""
     best, waited = math.inf, 0
     for row in history:
         improved = row["val_loss"] < best
@@ -128,12 +128,12 @@ def write_history(path: Path, history: list[dict[str, Any]]) -> None:
 def save_model(name: str, model: CVAE, history: list[dict[str, Any]], facts: dict[str, Any], out: Path) -> None:
     """Write the weights, the history and the manifest entry of a finished run to the folder `out`.
 
-    The entry is the facts and what the files and the packages say.
+    The entry holds the facts, the sizes of the model, the versions of the packages and the hashes of the files.
     """
     weights, log = f"{name}.weights.h5", f"{name}.history.csv"
     configuration = {key: value for key, value in model.settings.items() if key in SIZES}
-    # A fresh model has no optimizer, whose state would treble the file. Keras stores the name: without one of our own
-    # it would count the models made before, and the same weights would have another SHA-256.
+    # A fresh model has no optimizer, whose state would treble the file. Keras stores the model's name. Without a fixed
+    # name Keras would number its models, and the same weights would have another SHA-256.
     bare = CVAE(**configuration, seed=model.settings["seed"], name="cvae")
     bare.set_weights(model.get_weights())
     bare.save_weights(out / weights)
@@ -165,7 +165,7 @@ def describe_protocol(recipe: Recipe, data: Dataset) -> dict[str, Any]:
 
 
 def describe_command(name: str, recipe: Recipe, data: Dataset, seed: int, jit_compile: bool) -> str:
-    """Say how to make the model again: the command, or, for what it has no options for, the call in Python."""
+    """Say how to make the model again: by the command, or by a call in Python where the command lacks an option."""
     has_name = name in RECIPES and replace(RECIPES[name], epochs=recipe.epochs) == recipe
     is_mnist = data.edition != "custom" or (data.condition == DIGITS and Path(data.source).exists())
     if has_name and is_mnist and jit_compile:

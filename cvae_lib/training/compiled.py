@@ -1,7 +1,7 @@
-"""The fast way through the same sums: many steps of training in one compiled call, and both heads by one product.
+"""The same training, faster: many steps of training in one compiled call, and both heads by one matrix product.
 
-`objectives.AlteredCVAE` is the one to read; a test holds the two together. Chapter 3 says what was slow, and the page
-"What it costs" what each part of this brings.
+Read `objectives.AlteredCVAE` to understand the model; a test checks that the two compute the same. The page "What it
+costs" says what was slow and how much time each part saves.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,11 +19,11 @@ from cvae_lib.model import CVAE
 class CompiledCVAE(keras.Model):
     """Train a CVAE, or an AlteredCVAE, by many steps in one call, and compute its two heads by one product.
 
-    cvae is the model that learns; its weights are these. look_up is a function from the indices of images, (batch,), to
-    their batch ((x, label), x) or ((x, label), x, sample_weight). `fit` takes blocks of indices, (steps, batch), and
-    makes a step of training with the batch of each row, in turn; evaluation takes plain batches. With
-    `jit_compile=True` XLA compiles the whole loop over a block. Otherwise the results are those of `cvae.fit`: the same
-    weights, the same draws, the same three losses, averaged over all steps so far.
+    cvae is the model that learns: both have the same weights. look_up is a function from the indices of images,
+    (batch,), to their batch ((x, label), x) or ((x, label), x, sample_weight). `fit` takes blocks of indices,
+    (steps, batch), and makes a step of training with the batch of each row, in turn; evaluation takes plain batches.
+    With `jit_compile=True` XLA compiles the whole loop over a block. Otherwise the results are those of `cvae.fit`: the
+    same weights, the same draws, the same three losses, averaged over all steps so far.
     """
 
     def __init__(self, cvae: CVAE, look_up: Callable[[Any], Any], **kwargs: Any):
@@ -36,7 +36,7 @@ class CompiledCVAE(keras.Model):
         self.trunk = keras.Model(encoder.inputs, hidden[-1].output, name="trunk")
         # Keras resets and reports the metrics that a model holds itself, not those of a model inside.
         self.trackers = [cvae.reconstruction_tracker, cvae.kl_tracker]
-        self.built = True  # all its layers are
+        self.built = True  # because all its layers are built
 
     def compile(self, optimizer: Any, **kwargs: Any) -> None:
         super().compile(optimizer, **kwargs)
@@ -52,7 +52,7 @@ class CompiledCVAE(keras.Model):
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
-        # Keras says whether it trains only to a method that names the argument.
+        # Keras passes `training` only to a method that has this argument.
         return self.cvae.compute_loss(x, y, y_pred, sample_weight, training)
 
     def train_step(self, data: Any) -> dict[str, Any]:

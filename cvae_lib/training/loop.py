@@ -1,8 +1,8 @@
 """One training run, which can be interrupted: `train` and the model it makes.
 
-Chapter 3 trains with plain `fit`; this module does the same, faster, and can go on where it stopped. All that is
-random in an epoch, the order of the images and the draws of epsilon and of dropout, depends only on the seed and the
-number of the epoch.
+Chapter 3 trains with plain `fit`. This module does the same, but faster, and goes on where an interrupted run stopped.
+All that is random in an epoch, the order of the images and the draws of epsilon and of dropout, depends only on the
+seed and the number of the epoch.
 """
 
 from collections.abc import Sequence
@@ -58,8 +58,8 @@ def train(
     and others later. callbacks are Keras callbacks, called after those of the run. Returns the history: a dict from
     column to a list, one value an epoch, losses in nats an image.
 
-    Raises TrainingError for a name that is no file name, a seed out of range, too few images to hold out, an unfinished
-    run of another kind in the way, or a loss that is not finite.
+    Raises TrainingError for a name that is no file name, a seed out of range, too few images to hold out, a folder that
+    holds an unfinished run with other settings, or a loss that is not finite.
     """
     check_run(recipe, data, name, seed)
     data = prepare(data, recipe)
@@ -102,7 +102,7 @@ def train(
 
 
 def check_run(recipe: Recipe, data: Dataset, name: str, seed: int) -> None:
-    """Raise TrainingError for what would only fail, or go wrong in silence, once training has begun."""
+    """Raise TrainingError for arguments that would fail, or silently go wrong, only after training has begun."""
     if not name or Path(name).name != name:
         raise TrainingError(f"name: found {name!r}; expected the name of a file, without a folder.")
     if not isinstance(seed, int) or not 0 <= seed < 2**32:
@@ -113,7 +113,7 @@ def check_run(recipe: Recipe, data: Dataset, name: str, seed: int) -> None:
 
 
 def prepare(data: Dataset, recipe: Recipe) -> Dataset:
-    """Give a recipe its images as it wants them: with their labels or without, grey or black and white."""
+    """Prepare the data as the recipe says: with or without labels, grey or black and white."""
     data = data if recipe.labelled else drop_labels(data)
     return binarise(data) if recipe.pixels == "binary" else data
 
@@ -136,7 +136,7 @@ def make_model(recipe: Recipe, data: Dataset, seed: int, jit_compile: bool = Tru
     )
     model = CompiledCVAE(cvae, make_batch_lookup(data.pixels_train, data.label_train))
     model.compile(keras.optimizers.Adam(schedule_rate(recipe, steps * recipe.epochs)), jit_compile=jit_compile)
-    # Or the first step would, and `fit` would trace and compile it once with that and once without.
+    # Otherwise the first step would build the optimizer, and `fit` would trace and compile the step twice.
     model.optimizer.build(model.trainable_variables)
     return model
 
@@ -157,7 +157,7 @@ def reset_random_state(model: Any, seed: int, epoch: int) -> None:
 
 
 class SeedEachEpoch(keras.callbacks.Callback):
-    """Set all that an epoch draws from, at its start."""
+    """Set the random generators at the start of each epoch."""
 
     def __init__(self, seed: int):
         super().__init__()

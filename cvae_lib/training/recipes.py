@@ -9,7 +9,7 @@ from cvae_lib import BookError
 
 
 class RecipeError(BookError):
-    """A setting that no training can have: the message names it, what was found and what is allowed."""
+    """A setting that is not allowed: the message names it, what was found and what is allowed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
 
 
 def describe_allowed(name: str, kind: Any) -> tuple[str, Callable[[Any], bool]]:
-    """Say in words what a setting of this name and type may be; return that and a function that tells."""
+    """Return what a setting of this name and type may be, in words, and a function that tests a value."""
     if choices := get_args(kind):  # of a Literal
         return " or ".join(map(repr, choices)), lambda value: isinstance(value, str) and value in choices
     if kind is bool:

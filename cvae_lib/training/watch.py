@@ -1,4 +1,4 @@
-"""Training to watch: a callback that shows progress, losses and what the decoder draws, while `fit` runs."""
+"""Watch a training run: a callback that shows progress, losses and what the decoder draws while `fit` runs."""
 
 import base64
 import sys
@@ -23,7 +23,7 @@ ROWS = 5  # the last epochs, in the table; the curves show all
 CURVE_WIDTH, CURVE_HEIGHT = 240, 60  # pixels
 # A colour that can be told from white and from black, and dashes for those who see no colours.
 CURVES = {"loss": ("#3b82c4", "none"), "val_loss": ("#c9711c", "5 3")}
-SHARE = 60  # showing takes one part in so many of the time, at most
+SHARE = 60  # showing takes at most 1 / SHARE of the time
 LINE = 79  # characters of the line in a terminal
 
 Decode = Callable[[np.ndarray, np.ndarray], ArrayLike]
@@ -31,7 +31,7 @@ Losses = Sequence[tuple[int, Mapping[str, float]]]  # the number of an epoch, fr
 
 
 class Watch(keras.callbacks.Callback):
-    """Show how far `fit` has come, the losses, and images of fixed codes as the decoder draws them by then.
+    """Show how far `fit` has come, the losses, and what the decoder now draws of fixed codes.
 
     decode: a function of z (n, n_z) and label (n, n_y) to images in [0, 1], (n, n_x), for example
     `functools.partial(decode, model)` with `cvae_lib.evaluate.decode`. label: the conditions to draw, one a row,

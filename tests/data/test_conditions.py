@@ -23,13 +23,13 @@ def test_one_hot_takes_a_single_label():
 
 def test_one_hot_has_as_many_entries_as_there_are_classes():
     np.testing.assert_array_equal(one_hot([2, 0], 3), [[0, 0, 1], [1, 0, 0]])
-    with pytest.raises(ValueError, match=r"integers in 0\.\.2"):
+    with pytest.raises(ValueError, match=r"integers from 0 to 2"):
         one_hot([3], 3)
 
 
 @pytest.mark.parametrize("y", [[10], [-1], [0, 3, 11], [1.0], [True], ["3"], [[0, 1], [2, -3]]])
 def test_one_hot_refuses_what_is_no_digit(y):
-    with pytest.raises(ValueError, match=r"integers in 0\.\.9"):
+    with pytest.raises(ValueError, match=r"integers from 0 to 9"):
         one_hot(y)
 
 
