@@ -46,7 +46,7 @@ COSTS = link("what_it_costs")
 
 
 def print_of(chapter, start, after=""):
-    """The numbers that stand for # at the start of a line: the first that an executed chapter prints behind `after`."""
+    """The numbers in the place of # in a line that starts so: the first that an executed chapter prints after `after`."""
     notebook = json.loads((CHAPTERS / f"{chapter}.ipynb").read_text(encoding="utf-8"))
     printed = "\n".join("".join(out.get("text", "")) for cell in notebook["cells"] for out in cell.get("outputs", []))
     words = [re.escape(word).replace(r"\#", r"([+-]?\d+(?:\.\d+)?)") for word in start.split()]
@@ -64,7 +64,7 @@ def column(table, name, key, scale=1):
 
 
 def describe(values, runs):
-    """The mean with the half of its 95 % interval, such as "130.87 ± 0.20 (3 seeds)"; a value alone has none."""
+    """The mean with the half of its 95 % interval, such as "130.87 ± 0.20 (3 seeds)"; a single value has no interval."""
     if len(values) == 1:
         return f"{values[0]:.2f} ({runs})"
     difference = compare(values, 0)
@@ -72,7 +72,7 @@ def describe(values, runs):
 
 
 def judge(values, published, more=False):
-    """The verdict of the mean and its 95 % interval on a published figure, of which less is better, or more."""
+    """The verdict of the mean and its 95 % interval on a published figure. Lower is better, or higher with `more`."""
     if len(values) == 1:
         return ONE_RUN
     worse = compare(published, values) if more else compare(values, published)
@@ -112,7 +112,7 @@ def list_figures():
         row("its KL", 4.61, YEAR_2017, kl, train, both_decide),
         row("−log p(x given y)", 128.90, ELSEWHERE, column("two_latents_by_seed", "mnist-2d", "exact"), BY_SEED),
         row("inference gap", 2.5, ELSEWHERE, column("two_latents_by_seed", "mnist-2d", "gap"), BY_SEED, digits=1),
-        row("−log p(x)", 129.89, ELSEWHERE, print_of("10_weigh_the_label", "all # #")[1:], LABEL),
+        row("−log p(x)", 129.89, ELSEWHERE, print_of("10_weigh_the_label", "all # # # # # #")[1:2], LABEL),
         row("plain VAE: −ELBO", 151.21, ELSEWHERE, column("two_latents_by_seed", "mnist-2d-vae", "elbo"), BY_SEED),
         row("plain VAE: −log p(x)", 145.85, ELSEWHERE, column("two_latents_by_seed", "mnist-2d-vae", "exact"), BY_SEED),
         ["plain VAE: loss", "147 to 150, by version", "[Chollet (2020)](https://keras.io/examples/generative/vae/)", vae_training, OTHER, keras_io, "`train mnist-2d-vae`"],
@@ -136,7 +136,7 @@ def list_figures():
 
 
 def list_completions():
-    """The hidden part of a digit: Pyro's table beside ours, which stands in no competition with it."""
+    """The hidden part of a digit: Pyro's table beside ours, without a verdict."""
     published = {"Pyro, a network": (100.4, 61.9, 25.4), "Pyro, a CVAE": (71.8, 51.0, 24.2)}
     rows = [[name, *(f"{value:.1f}" for value in values)] for name, values in published.items()]
     for model, power in (("mnist-2d", "t = 1"), ("mnist-2d", "t = 0.1"), ("mnist-2d-deep", "t = 0.1")):
@@ -190,7 +190,7 @@ def list_goals():
 
 
 def list_cells():
-    """The cells of the 2017 notebook in their order: what each did, where that is now, what changed, what it cost."""
+    """The cells of the 2017 notebook in their order: what each did, where that is now, what changed, and the effect."""
     flattered = print_of("10_weigh_the_label", "CVAE # # #", after="sampled  at the mean")[2]
     unclean = Difference(*print_of("03_train_and_read_the_log", "three seeds less clean, test digits: # [#, #]"))
     [shared] = print_of("11_train_two_latents_better", "price of one epsilon: #")
@@ -205,7 +205,7 @@ def list_cells():
             "a `Lambda` draws ε, built twice, for batches of 250 only",
             MODEL,
             "once, a layer, any batch",
-            f"0; one ε for a whole batch would cost {shared:.1f} in one run of each, {RECIPES}",
+            f"0; one ε for a whole batch: {shared:.1f} higher in one run of each, {RECIPES}",
         ],
         ["decoder with a sigmoid at its end", MODEL, "logits; the sigmoid is for pictures", "not measured"],
         ["loss: cross-entropy and KL, both summed", MODEL, "the same, each term in the log", "0"],
@@ -225,7 +225,7 @@ def list_cells():
         ],
         ["its log, 50 epochs", TRAINING, "beside ours, three seeds", "0"],
         ["show the first digit, print its label", ENCODE, "the same digit", "0"],
-        ["print its code, two means", ENCODE, "with its spread; what it costs", "0"],
+        ["print its code, two means", ENCODE, "with its spread and its losses", "0"],
         ["scatter of all codes, `jet`", LATENT, "ten colours and a legend; draws beside means", "0"],
         ["`construct_numvec`", GENERATE, "`one_hot`, `decode`", "0"],
         ["a 3 at z = 0", GENERATE, "the same", "0"],
@@ -237,56 +237,57 @@ def list_cells():
 
 PAGE = """# Ledger
 
-Each published figure, and ours. This page is written by `python3 chapters/make_ledger.py` from the
-manifests of the models, the stored tables, the benchmark and what the chapters print; a test
-compares it with its sources. Commands are short for `python -m cvae_lib …`.
+This page puts each published figure beside ours. `python3 chapters/make_ledger.py` writes it from
+the manifests of the models, the stored tables, the benchmark and the outputs of the chapters, and a
+test compares it with these sources. Commands are short for `python -m cvae_lib …`.
 
 ## Published figures
 
-Nats an image, lower is better, unless the first column says %. All ours are of the 10,000 test
-digits, which chose nothing: the weights are those of the last epoch. *2017* is the notebook
-([Normandin, 2017](https://github.com/nnormandin/Conditional_VAE)), and *elsewhere* is a
-measurement of the same kind of model in another framework, made before this book and not published
-by anyone else. Each published figure is one run. How far another run of it would be is not known,
-so we take the figure as exact.
+Figures are in nats an image, and lower is better, unless the first column says %. Ours are those
+of the 10,000 test digits. These digits took no part in any choice: the weights are those of the
+last epoch. *2017* is the notebook
+([Normandin, 2017](https://github.com/nnormandin/Conditional_VAE)), and *elsewhere* is a measurement
+of the same kind of model in another framework, made before this book and not published by anyone
+else. Each published figure is one run. It is not known how far another run would be from it, so we
+take the figure as exact.
 
-Ours is the mean over the seeds, with the half of its 95 % interval;
-{training} explains it.
+Our figure is the mean over the seeds, with the half of its 95 % interval, which
+{training} explains.
 The interval gives the verdict:
 
 - *met*: the whole interval is at the published figure or better;
 - *level*: the published figure lies inside the interval, so no difference is seen;
 - *not met*: the whole interval is worse;
-- *one run*: one seed has no interval, so nothing is concluded. The only exception is the share of
-  digits that are read right: its interval is that over the test digits, and it leaves out how much
+- *one run*: one seed has no interval, so we conclude nothing. The only exception is the share of
+  digits that are read right: its interval is that over the test digits, and does not say how much
   seeds differ;
 - *agrees* or *differs*: nothing is random in these figures, and they are compared at the decimals
   that were published;
-- *other protocol*: the last column says what else differs, so the two are not ranked.
+- *other protocol*: the two are not ranked, because of the difference that the last column names.
 
 {figures}
 ### Completing a digit
 
-The cost of the hidden part, label unknown, for 1, 2 and 3 visible quarters. Ours are one run, and
-± is the half of the 95 % interval over 1,000 test digits.
+This table holds the loss of the hidden part, label unknown, for 1, 2 and 3 visible quarters. Ours
+are of one run each, and ± is the half of the 95 % interval over 1,000 test digits.
 [Bingham et al. (2019)](https://jmlr.org/papers/v20/18-403.html) train a network for each of these
 tasks, without labels, and keep the epoch with the lowest loss on the test digits. Our models were
-trained for none of the tasks, but they were trained with labels, also where the label is unknown
-here. {complete} lists what else differs, and says
-what the power $t$ is. So these rows have no verdict.
+trained for none of the tasks, but they were trained with labels, even where the label is unknown
+here. {complete} lists what else differs, and explains
+the power $t$. Because of these differences the rows have no verdict.
 
 {completions}
 ## What this book set out to reach
 
 Losses are means over the seeds, and such a goal is met when the mean is at the goal or below.
-Ratios of times are those of one run on one machine ({costs}); on
-another machine they are others.
+Ratios of times are those of one run on one machine ({costs});
+another machine gives other ratios.
 
 {goals}
 ## The 2017 notebook, cell by cell
 
-What each cell of the notebook did, where that is now, what changed,
-and what the old way cost, in nats where nothing else is said.
+This table says what each cell of the notebook did, where the book does it now, what changed, and
+how the old way changes the result: by so many nats, unless the cell names another unit.
 
 {cells}"""
 
@@ -312,7 +313,7 @@ def make_page():
         ),
         completions=write_table(["", "1 visible", "2 visible", "3 visible"], list_completions()),
         goals=write_table(["what", "goal", "ours", "verdict", "command"], list_goals()),
-        cells=write_table(["in 2017", "now", "changed", "the old way cost"], list_cells()),
+        cells=write_table(["in 2017", "now", "changed", "effect of the old way"], list_cells()),
     )
 
 
