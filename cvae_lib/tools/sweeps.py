@@ -57,7 +57,6 @@ THIRTY_EPOCHS_ROWS = {
     "dropout 0.2 in the encoder": replace(THIRTY_EPOCHS, dropout=0.2),
     "batch 100": replace(THIRTY_EPOCHS, batch_size=100),
     "batch 100, 3 hidden layers": BATCH_100_3_LAYERS,
-    "1024 units": replace(THIRTY_EPOCHS, n_hidden=1024),
 }
 SEEDS = (1, 2, 3)
 
@@ -184,7 +183,6 @@ SWEEPS: dict[str, tuple[Measure, dict[str, tuple[Recipe, tuple[int, ...]]]]] = {
             "mnist-2d": (RECIPES["mnist-2d"], SEEDS),
             "mnist-2d-vae": (RECIPES["mnist-2d-vae"], SEEDS),
             "mnist-2d-deep": (RECIPES["mnist-2d-deep"], SEEDS),
-            "mnist-2d-deep, 1024 units": (replace(RECIPES["mnist-2d-deep"], n_hidden=1024), SEEDS),
         },
     ),
     "latent_count": (
