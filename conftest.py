@@ -152,7 +152,7 @@ def pytest_runtest_call(item):
 
 
 def try_fill_in(item):
-    """Run an exercise with its solution, which must print "right", and with another result, which must fail."""
+    """Run an exercise with a wrong result, which must fail, and with its solution, which must print "right"."""
     place = next(i for i, cell in enumerate(item.parent.nb.cells) if cell is item.cell)
     solution = re.search(r"```python\n(.*?)```", item.parent.nb.cells[place + 1].source, re.DOTALL)
     stub = next(node for node in ast.parse(item.cell.source).body if isinstance(node, ast.FunctionDef))
@@ -162,7 +162,7 @@ def try_fill_in(item):
     above, below = "\n".join(lines[: stub.lineno - 1]), "\n".join(lines[stub.end_lineno :])
     wrong = f"import numpy\nsolved = {stub.name}\ndef {stub.name}(*given, **named):\n"
     wrong += "    return numpy.asarray(solved(*given, **named), float) + 1\n"
-    for change, expected in (("", "right"), (wrong, "AssertionError")):
+    for change, expected in ((wrong, "AssertionError"), ("", "right")):  # the kernel keeps the right one
         source = "\n".join([above, solution[1], change, below])
         outcome = run_in_kernel(item.parent.kernel.kc, source)
         if outcome != expected:

@@ -76,7 +76,7 @@ def write_for_dark(source, target):
         pixels = np.asarray(image.convert("RGBA"))
     if pixels[..., 3].min() > 0:
         return False
-    if not target.exists():
+    if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
         target.parent.mkdir(exist_ok=True)
         Image.fromarray(recolour(pixels)).save(target)
     return True

@@ -1,6 +1,6 @@
-// The theme's links to a page's source open it in a tab wherever the browser can show it: save it instead. Browsers obey
-// the attribute `download` over http, but not for files on disk. There the text comes out of a script beside the source,
-// which _ext/source_scripts.py writes, and which sets `bookSource`.
+// The theme's links to a page's source open it in a tab wherever the browser can show it: save it instead. Browsers
+// obey the attribute `download` over http, but not for files on disk. There the text comes out of a script beside the
+// source, which _ext/source_scripts.py writes, and which sets `bookSource`.
 document.addEventListener("DOMContentLoaded", () => {
   for (const link of document.querySelectorAll("a.btn-download-source-button, a.btn-download-notebook-button")) {
     link.removeAttribute("target");

@@ -1,5 +1,5 @@
-// A figure that is shown much smaller than it is opens at its full size in a dialog that scrolls: by a tap on the figure or by
-// its button. A tap, Escape or the dialog's button closes it.
+// A figure that is shown much smaller than it is opens at its full size in a dialog that scrolls: by a tap on the figure
+// or by its button. A tap, Escape or the dialog's button closes it.
 document.addEventListener("DOMContentLoaded", () => {
   const dialog = document.createElement("dialog");
   dialog.className = "full-size";

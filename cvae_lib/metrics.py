@@ -100,7 +100,7 @@ def cross_entropy(x: ArrayLike, p: ArrayLike) -> np.ndarray:
     """Compute the Bernoulli cross-entropy of pixels x under probabilities p: nats, summed over the last axis.
 
     x and p are in [0, 1] and broadcast against each other. Where p is exactly 0 or 1, a pixel adds 0 nats if x is
-    equal to p, and is infinite if it is not. Source: chapter 2, equation (3).
+    equal to p, and is infinite if it is not. Source: chapter 2, equation (2.3).
     """
     x, p = np.asarray(x, "float64"), np.asarray(p, "float64")
     with np.errstate(divide="ignore", invalid="ignore"):

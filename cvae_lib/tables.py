@@ -6,11 +6,11 @@ from typing import Any
 
 
 def format_table(columns: Mapping[str, Sequence[Any]], decimals: int | Mapping[str, int] = 2) -> str:
-    """Lay out columns of equal length under their headings, two spaces apart: lines of text, without the last break.
+    """Lay out columns of equal length under their headings, two spaces apart, without a line break at the end.
 
-    Floats get so many decimals, or those of their column where decimals is a mapping (2 for the columns it does not
-    name); numbers stand at the right of their column, everything else is its `str` and stands at the left. Raises
-    ValueError for columns of unequal length.
+    decimals: how many each float gets, or a mapping from the heading of a column to that number, which is 2 for the
+    columns that it does not name. Columns of numbers stand at the right. Other columns stand at the left, and their
+    values are written as `str` writes them. Raises ValueError for columns of unequal length.
     """
     laid_out = []
     for heading, values in columns.items():

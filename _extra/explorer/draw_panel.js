@@ -51,6 +51,7 @@
     let z = [0, 0];
     /** @type {Model | undefined} */
     let model; // until it is loaded the point moves and the pictures do not
+    let waiting = "The decoder is being loaded.";
 
     function render() {
       plane.moveMark(z);
@@ -63,17 +64,19 @@
       }
     }
 
+    /** Say where the digit is decoded; returns the sentence for a screen reader, which knows the keys already. */
     function describe() {
       const [z1, z2] = z.map((value) => show(value));
       part.picture.setAttribute("aria-label", `The decoded digit: label ${digit}, z1 ${z1}, z2 ${z2}`);
-      part.note.textContent = `This ${digit} is decoded at z1 = ${z1}, z2 = ${z2}. The arrow keys move the point, too.`;
+      const text = `This ${digit} is decoded at z1 = ${z1}, z2 = ${z2}.`;
+      part.note.textContent = `${text} The arrow keys move the point, too.`;
+      return text;
     }
 
     const update = oncePerFrame(() => {
       render();
-      if (model) describe();
-      else part.note.textContent = "The decoder is being loaded.";
-      announce(part.note.textContent);
+      if (!model) part.note.textContent = waiting;
+      announce(model ? describe() : waiting);
     });
 
     radios[digit].checked = true;
@@ -100,7 +103,9 @@
         describe();
         root.dataset.alive = "";
       } catch (error) {
-        part.note.textContent = `The decoder did not load, so the pictures stay as they are. ${error}`;
+        waiting = `The decoder did not load, so the pictures stay as they are. ${error}`;
+        part.note.textContent = waiting;
+        announce(waiting);
       }
     });
   }

@@ -118,7 +118,8 @@ const cvaeExplorer = (() => {
       once.abort();
       use();
     }
-    ["pointerenter", "pointerdown", "focusin", "keydown"].forEach((event) =>
+    // A screen reader may send nothing but a click.
+    ["pointerenter", "pointerdown", "focusin", "keydown", "click"].forEach((event) =>
       element.addEventListener(event, begin, { signal }),
     );
     const { connection } = /** @type {Navigator & {connection?: {saveData: boolean}}} */ (navigator);

@@ -10,7 +10,7 @@
   const { picture, nameChoice, makeUnique, addPanel, findParts, findRadios, show, paint, penOf, oncePerFrame } =
     cvaeElements;
   const { LIMIT, HANDLE, drawPlane } = cvaePlane;
-  const { EXAMPLES, exampleChoice, startChoice, showPair, reconstruct } = cvaeToys;
+  const { EXAMPLES, exampleChoice, startChoice, loadOnFirstUse, showPair, reconstruct } = cvaeToys;
 
   const CELLS = 64; // of the map, along each axis
   const SLICE = 12; // ms of a frame for the map
@@ -89,8 +89,9 @@
   }
 
   /**
-   * Put a canvas of CELLS by CELLS pixels into the plane, under its circles; white lines stand out from all colours.
+   * Put a place for the map, CELLS by CELLS pixels, into the plane, under its circles.
    * @param {HTMLElement} place
+   * @returns {(pixels: ImageData) => void} shows a map
    */
   function addMap(place) {
     const canvas = document.createElement("canvas");
@@ -103,9 +104,8 @@
     const lines = /** @type {NodeListOf<SVGElement>} */ (
       place.querySelectorAll(".cvae-circle, .cvae-handle, .cvae-dots")
     );
-    lines.forEach((line) => (line.style.stroke = "white"));
-    /** @param {ImageData} pixels */
     return (pixels) => {
+      lines.forEach((line) => (line.style.stroke = "white")); // it stands out from all colours of the map
       penOf(canvas).putImageData(pixels, 0, 0);
       image.setAttribute("href", canvas.toDataURL());
     };
@@ -176,7 +176,7 @@
 
     const update = oncePerFrame(() => {
       render();
-      announce(`At z ${showPair(z)} the loss is ${part.here.textContent}.`);
+      if (model) announce(`At z ${showPair(z)} the loss is ${part.here.textContent}.`);
     });
 
     function begin() {
@@ -184,8 +184,9 @@
       paint(part.input, example.x);
       part.exact.textContent = `${show(example.exact, 1)} nats`;
       part.here.textContent = "–";
-      part.caption.textContent = `How well each z explains the ${example.label}: bright is good. The circles are the prior
-        at 1, 2 and 3 standard deviations.`;
+      part.caption.textContent =
+        `How well each z explains the ${example.label}: bright is good. ` +
+        "The circles are the prior at 1, 2 and 3 standard deviations.";
       render();
       renderDraws();
       fillMap();
@@ -204,8 +205,8 @@
         paintMap();
       }),
     );
-    part.draw.addEventListener("click", () => {
-      if (!model) return;
+    part.draw.addEventListener("click", async () => {
+      ({ model } = await load()); // a press that comes before the decoder counts, too
       for (let i = 0; i < DRAWS; i++) {
         const draw = drawPrior();
         draws.push(draw);
@@ -218,8 +219,8 @@
       example = chosen;
       begin();
     });
-    cvaeExplorer.onFirstUse(root, async () => {
-      ({ model } = await load());
+    loadOnFirstUse(root, load, (loaded) => {
+      model = loaded;
       begin();
     });
     begin();

@@ -8,7 +8,7 @@
   const { drawPrior } = cvaeModel;
   const { picture, addPanel, findParts, show, paint } = cvaeElements;
   const { ELLIPSE, drawPlane } = cvaePlane;
-  const { EXAMPLES, exampleChoice, startChoice, showPair, shift, reconstruct, computeKl } = cvaeToys;
+  const { EXAMPLES, exampleChoice, startChoice, loadOnFirstUse, showPair, shift, reconstruct, computeKl } = cvaeToys;
 
   const LIMIT = 2.5; // of the plane: all of the posteriors lie inside
   const BLANK = new Float32Array(EXAMPLES[0].x.length);
@@ -59,6 +59,8 @@
     // The draws lie under the ellipse, so they have to show through it.
     /** @type {SVGElement} */ (part.plane.querySelector(".cvae-ellipse")).style.fillOpacity = "0.2";
 
+    /** @type {Model | null} */
+    let model = null;
     let example = EXAMPLES[0];
     let step = 0;
     /** @type {Point[]} */
@@ -80,9 +82,9 @@
       plane.showPosterior(null);
       plane.drawCodes([]);
       [part.loss, part.kl, part.average].forEach((element) => (element.textContent = "–"));
-      part.count.textContent = "Mean of all draws";
+      part.count.textContent = "Negative ELBO";
       part.next.textContent = "Next step";
-      tell(`An image x and its label y = ${example.label} go into the encoder.`);
+      part.text.textContent = `An image x and its label y = ${example.label} go into the encoder.`;
     }
 
     function encode() {
@@ -100,9 +102,9 @@
       tell(`Noise is drawn, ε = ${showPair(epsilon)}. It gives z = μ + σ ε = ${showPair(z)}.`);
     }
 
-    async function decode() {
-      const { model } = await load();
-      const { picture, loss } = reconstruct(model, draws[draws.length - 1], example);
+    function decode() {
+      const z = draws[draws.length - 1];
+      const { picture, loss } = reconstruct(/** @type {Model} */ (model), z, example);
       sum += loss;
       const average = sum / draws.length;
       paint(part.output, picture);
@@ -115,16 +117,23 @@
 
     const steps = [encode, draw, decode];
     part.next.addEventListener("click", async () => {
+      const mine = step;
+      if (steps[mine] === decode && !model) {
+        tell("The decoder is being loaded.");
+        ({ model } = await load());
+      }
+      if (step !== mine) return; // another press took this step meanwhile, or the reader chose another digit
       part.next.textContent = "Next step";
-      await steps[step]();
+      steps[step]();
       step = step + 1 < steps.length ? step + 1 : 1;
     });
     startChoice(root, "step", (chosen) => {
       example = chosen;
       begin();
+      tell(part.text.textContent);
     });
     // The weights come while the reader reads the first steps.
-    cvaeExplorer.onFirstUse(root, load);
+    loadOnFirstUse(root, load, (loaded) => (model = loaded));
     begin();
   }
 

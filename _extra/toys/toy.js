@@ -1,7 +1,7 @@
 // @ts-check
 /*
- * What the small panels of chapter 2 share: the test digits that they start with, the choice of one of them, and the
- * two losses of a posterior.
+ * What the small panels of chapter 2 share: the test digits that they start with, the choice of one of them, the
+ * decoder, and the two losses of a posterior.
  */
 "use strict";
 
@@ -68,6 +68,24 @@ const cvaeToys = (() => {
   }
 
   /**
+   * Load the decoder when the reader first comes to a panel, and say at its end if that fails.
+   * @param {Element} root
+   * @param {() => Promise<Data>} load
+   * @param {(model: Model) => void} use - called once the decoder is there
+   */
+  function loadOnFirstUse(root, load, use) {
+    /** @param {unknown} error */
+    function complain(error) {
+      const note = document.createElement("p");
+      note.className = "cvae-note";
+      note.setAttribute("role", "alert");
+      note.textContent = `The decoder did not load, so this panel cannot compute. ${error}`;
+      root.append(note);
+    }
+    cvaeExplorer.onFirstUse(root, () => load().then(({ model }) => use(model), complain));
+  }
+
+  /**
    * Write a pair of numbers.
    * @param {ArrayLike<number>} pair
    */
@@ -117,5 +135,16 @@ const cvaeToys = (() => {
     return losses.reduce((sum, loss) => sum + loss, 0) / losses.length;
   }
 
-  return { EXAMPLES, EPSILON, exampleChoice, startChoice, showPair, shift, reconstruct, computeKl, averageLoss };
+  return {
+    EXAMPLES,
+    EPSILON,
+    exampleChoice,
+    startChoice,
+    loadOnFirstUse,
+    showPair,
+    shift,
+    reconstruct,
+    computeKl,
+    averageLoss,
+  };
 })();

@@ -8,13 +8,14 @@
 (() => {
   const { picture, slider, addPanel, findParts, show, paint, oncePerFrame } = cvaeElements;
   const { ELLIPSE, drawPlane } = cvaePlane;
-  const { EXAMPLES, EPSILON, exampleChoice, startChoice, showPair, shift, reconstruct, computeKl, averageLoss } =
-    cvaeToys;
+  const { EXAMPLES, EPSILON, exampleChoice, startChoice, loadOnFirstUse } = cvaeToys;
+  const { showPair, shift, reconstruct, computeKl, averageLoss } = cvaeToys;
 
   const LIMIT = 2.5; // of the plane: the posteriors of all examples lie inside
   const SIGMA = { min: 0.02, max: 1.5, step: 0.01 };
   const WEIGHT = { min: 0, max: 10, step: 0.1 };
-  const MOVES = [0.32, 0.16, 0.08, 0.04, 0.02, 0.01]; // of the mean, and of the logarithm of sigma, when both losses pull
+  // By how much the mean and the logarithm of sigma move when both losses pull: first far, then less and less.
+  const MOVES = [0.32, 0.16, 0.08, 0.04, 0.02, 0.01];
 
   const html = () => `
     <section aria-labelledby="cvae-tug-title">
@@ -114,7 +115,7 @@
     let example = EXAMPLES[0];
     let weight = 1;
     let q = toEllipse(example.mean, example.sigma);
-    let pulls = 0; // how many times both losses were let pull; a new hand on the controls ends it
+    let pulls = 0; // counts each pull and each move by the reader, so that a pull can tell that it is out of date
 
     /** @param {Ellipse} ellipse */
     const weightedSum = (ellipse) =>
@@ -139,11 +140,19 @@
       part.reconstruction.textContent = `${show(reconstruction)} nats`;
       part.sum.textContent = `${show(reconstruction + weight * kl)} nats`;
       part.elbo.textContent = `${show(reconstruction + kl)} nats`;
-      const { textContent: loss } = part.reconstruction;
-      announce(`Mean ${showPair(mean)}, sigma ${showPair(sigma)}: reconstruction ${loss}, KL ${part.kl.textContent}.`);
     }
 
-    const update = oncePerFrame(render);
+    /** Tell a screen reader the result of what the reader did, but not of the decoder's arrival. */
+    function tell() {
+      if (!model) return;
+      const where = `Mean ${showPair(meanOf(q))}, sigma ${showPair(sigmaOf(q))}`;
+      announce(`${where}: reconstruction ${part.reconstruction.textContent}, KL ${part.kl.textContent}.`);
+    }
+
+    const update = oncePerFrame(() => {
+      render();
+      tell();
+    });
 
     /** @param {Ellipse} ellipse */
     function moveTo(ellipse) {
@@ -171,6 +180,7 @@
         }
       }
       render();
+      tell();
       requestAnimationFrame(() => pull(q === before ? move + 1 : move, mine));
     }
 
@@ -189,8 +199,9 @@
       weight = Number(part.weight.value);
       moveTo(q);
     });
-    part.pull.addEventListener("click", () => {
-      if (model) pull();
+    part.pull.addEventListener("click", async () => {
+      ({ model } = await load()); // a press that comes before the decoder counts, too
+      pull();
     });
     part.prior.addEventListener("click", () => moveTo([0, 0, 0, 0]));
     part.encoder.addEventListener("click", begin);
@@ -199,9 +210,9 @@
       begin();
     });
     [part.reconstruction, part.sum, part.elbo].forEach((element) => (element.textContent = "–"));
-    cvaeExplorer.onFirstUse(root, async () => {
-      ({ model } = await load());
-      update();
+    loadOnFirstUse(root, load, (loaded) => {
+      model = loaded;
+      render();
     });
     begin();
   }

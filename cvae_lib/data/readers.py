@@ -29,7 +29,7 @@ UNNAMED_CLASSES = Classes(tuple(str(k) for k in range(256)))
 
 NPZ_EXPECTED = f"an .npz file with the arrays {', '.join(KEYS)}"
 CHOOSE = "set CVAE_DATA to full or sample."
-FORMAT_REMEDY = f"See chapter 1 for the format, or {CHOOSE}"
+FORMAT_REMEDY = f'See the page "Bring your own digits" for the format, or {CHOOSE}'
 
 
 class DataError(BookError):

@@ -45,9 +45,8 @@ def export(name: str, out: str | Path, digits: Dataset) -> dict[str, int]:
     if digits.edition != "full":
         raise DataError(digits.source, f"the edition {digits.edition!r}", "MNIST", "Set CVAE_DATA to full.")
     weights = read_weights(name)
-    return write_networks(name, weights, out) | write_script(
-        out, f"cvae_lib export {name}", "digits", pack_digits(weights, digits)
-    )
+    digits_js = write_script(out, f"cvae_lib export {name}", "digits", pack_digits(weights, digits))
+    return write_networks(name, weights, out) | digits_js
 
 
 def write_networks(name: str, weights: dict[str, np.ndarray], out: str | Path) -> dict[str, int]:
@@ -55,11 +54,10 @@ def write_networks(name: str, weights: dict[str, np.ndarray], out: str | Path) -
 
     Returns a dict from file name to size in bytes.
     """
+    command = f"cvae_lib export {name}"
     origin = {"model": name, "sha256": find_entry(name, PRETRAINED)["sha256"][f"{name}.weights.h5"]}
-    decoder = write_script(out, f"cvae_lib export {name}", "decoder", {**origin, "arrays": pack_decoder(weights)})
-    return decoder | write_script(
-        out, f"cvae_lib export {name}", "encoder", {**origin, "arrays": pack_encoder(weights)}
-    )
+    decoder = write_script(out, command, "decoder", {**origin, "arrays": pack_decoder(weights)})
+    return decoder | write_script(out, command, "encoder", {**origin, "arrays": pack_encoder(weights)})
 
 
 def read_weights(name: str) -> dict[str, np.ndarray]:
@@ -130,7 +128,7 @@ def compute_hidden(weights: dict[str, np.ndarray], layer: str, inputs: np.ndarra
 def pack_array(array: np.ndarray) -> dict[str, Any]:
     """Pack an array as it is: its shape, its type and its bytes, the lowest byte of a number first."""
     little = array.astype(array.dtype.newbyteorder("<"))
-    return {"shape": array.shape, "type": array.dtype.name, "data": to_base64(little)}
+    return {"shape": array.shape, "type": array.dtype.name, "data": base64.b64encode(little.tobytes()).decode()}
 
 
 def pack_kernel(kernel: np.ndarray, inputs: np.ndarray, step: float) -> dict[str, Any]:
@@ -159,7 +157,7 @@ def round_kernel(kernel: np.ndarray, inputs: np.ndarray, step: float) -> np.ndar
 
 
 def write_steps(multiples: np.ndarray) -> str:
-    """Write whole numbers, any shape, as text: one character each, after a sign for every 44 beyond -44 to 44."""
+    """Write whole numbers, any shape, as text: one character each, after the characters that add or take away 44."""
     text = []
     for number in multiples.ravel().tolist():
         while abs(number) > REACH:
@@ -169,17 +167,12 @@ def write_steps(multiples: np.ndarray) -> str:
     return "".join(text)
 
 
-def to_base64(array: np.ndarray) -> str:
-    """Write the bytes of an array as text in base64."""
-    return base64.b64encode(array.tobytes()).decode()
-
-
-def write_script(out: str | Path, module: str, stem: str, content: dict[str, Any]) -> dict[str, int]:
+def write_script(out: str | Path, command: str, stem: str, content: dict[str, Any]) -> dict[str, int]:
     """Write the script `stem`.js, which assigns `content` to a global variable; return its name and size in bytes.
 
-    Its first line says that `python -m` with this module, and what follows its name, makes the file.
+    command: what makes the file, without the `python -m` before it. The first line of the script says so.
     """
-    head = f"// Made by `python -m {module}`; not edited by hand.\n"
+    head = f"// Made by `python -m {command}`; not edited by hand.\n"
     text = json.dumps(content, separators=(",", ":"))
     path = Path(out, f"{stem}.js")
     path.parent.mkdir(parents=True, exist_ok=True)

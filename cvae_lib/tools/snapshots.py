@@ -4,7 +4,7 @@ import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cvae_lib._tensorflow  # noqa: F401
 
@@ -23,6 +23,7 @@ from cvae_lib.training.recipes import Recipe
 
 NAME = "snapshots"
 EPOCHS = (0, 1, 2, 5, 10, 50)
+SEED = 1  # of the run
 
 
 class Snapshots(keras.callbacks.Callback):
@@ -45,9 +46,7 @@ class Snapshots(keras.callbacks.Callback):
             self.pictures[epoch] = decode(self.model.cvae, self.z, self.label)
 
 
-def record_snapshots(
-    recipe: Recipe, data: Dataset, out: str | Path, seed: int = 1, verbose: Literal[0, 1, 2] = 1
-) -> dict[str, list[float]]:
+def record_snapshots(recipe: Recipe, data: Dataset, out: str | Path) -> dict[str, list[float]]:
     """Train a recipe, and write what its decoder draws on the way to the folder `out`; return the run's history.
 
     `snapshots.png` has a row for each of EPOCHS that the run reaches and a column for each class: the picture of one
@@ -60,14 +59,14 @@ def record_snapshots(
     snapshots = Snapshots(z.astype("float32"), np.eye(data.n_y, dtype="float32"), EPOCHS)
     # A folder of its own: a run that goes on from a checkpoint would lack the pictures of its first epochs.
     with tempfile.TemporaryDirectory() as folder:
-        history = train(recipe, data, folder, NAME, seed, verbose, jit_compile=False, callbacks=[snapshots])
+        history = train(recipe, data, folder, NAME, SEED, jit_compile=False, callbacks=[snapshots])
     sheet = tile(np.stack(list(snapshots.pictures.values())), data.image_shape)
     (out / f"{NAME}.png").write_bytes(write_png(sheet, optimize=True))
     record = {
         "epochs": list(snapshots.pictures),
         "z": z.tolist(),
         "history": history,
-        "seed": seed,
+        "seed": SEED,
         "data": {"edition": data.edition, "sha256": data.digest},
         "command": f"python -m cvae_lib {NAME} --data {describe_data(data)}",
         "versions": describe_versions(),

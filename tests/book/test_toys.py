@@ -25,6 +25,14 @@ PLACE = '<div class="cvae-explorer" data-panels="{}"><p>A still.</p></div>'
 PAGE = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>A page</title>
 <meta name="viewport" content="width=device-width"></head><body><main><h1>A page</h1><h2>Panels</h2>{}
 <script defer src="../explorer/loader.js"></script></main></body></html>"""
+# Keep the decoder's script, once the page asks for it, off the page until `release` is called.
+HOLD = """() => {
+  const append = document.head.append.bind(document.head);
+  document.head.append = (element) => {
+    if (element.src?.endsWith("/decoder.js")) globalThis.release = () => append(element);
+    else append(element);
+  };
+}"""
 ROUNDED = 0.25  # nats: the page's weights are rounded, as test_explorer.py measures
 
 
@@ -61,15 +69,20 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def tab(browser, folder):
-    """The page with all three started and nothing touched; `tab.asked` has the names of the files that it loaded."""
+def open_page(browser, address):
+    """Open the page with all three started and nothing touched; `asked` has the names of the files that it loaded."""
     tab = browser.new_page(viewport={"width": 1000, "height": 3000})
     tab.asked = []
     tab.on("request", lambda request: tab.asked.append(request.url.split("/")[-1]))
-    tab.goto(f"file://{folder}/chapters/page.html")
+    tab.goto(f"{address}/chapters/page.html")
     for name in PANELS:
         tab.wait_for_selector(f"[data-panels={name}][data-started]")
+    return tab
+
+
+@pytest.fixture
+def tab(browser, folder):
+    tab = open_page(browser, f"file://{folder}")
     yield tab
     tab.close()
 
@@ -112,6 +125,32 @@ def test_the_weights_come_at_the_first_touch(tab):
     find(tab, "average", "draw").hover()
     tab.wait_for_function("() => globalThis.cvaeDecoder")
     assert tab.asked.count("decoder.js") == 1 and "encoder.js" not in tab.asked
+
+
+def test_presses_while_the_decoder_loads_count_once(tab):
+    """The step that waits for the decoder is done once, however often it is asked for; other presses are not lost."""
+    tab.evaluate(HOLD)
+    find(tab, "step", "next").focus()
+    for _ in range(5):
+        tab.keyboard.press("Enter")
+    assert find(tab, "step", "text").inner_text() == "The decoder is being loaded."
+    find(tab, "average", "draw").click()
+    tab.evaluate("globalThis.release()")
+    loss, kl, average = (read_nats(tab, "step", part) for part in ("loss", "kl", "average"))
+    assert average == pytest.approx(loss + kl, abs=0.11)
+    assert find(tab, "step", "count").inner_text() == "Negative ELBO, by 1 draw"
+    read_nats(tab, "average", "average")
+    assert "100 draws" in find(tab, "average", "count").inner_text()
+
+
+def test_a_panel_says_that_the_decoder_did_not_load(browser, folder, tmp_path):
+    broken = shutil.copytree(folder, tmp_path / "broken")
+    (broken / "explorer/decoder.js").unlink()
+    tab = open_page(browser, f"file://{broken}")
+    find(tab, "tug", "pull").click()
+    said = tab.locator("[data-panels=tug] [role=alert]").inner_text()
+    assert said.startswith("The decoder did not load") and "decoder.js" in said
+    tab.close()
 
 
 def test_each_step_says_what_the_library_computes(tab, first, loss_at):

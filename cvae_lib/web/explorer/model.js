@@ -182,7 +182,7 @@ const cvaeModel = (() => {
   const softplus = (a) => Math.max(a, 0) + Math.log1p(Math.exp(-Math.abs(a)));
 
   /**
-   * Compute the reconstruction loss, equation (3) of chapter 2: -log p(x | z, y), summed over the pixels.
+   * Compute the reconstruction loss, equation (2.3) of the book: -log p(x | z, y), summed over the pixels.
    * @param {ArrayLike<number>} x - 784 pixels in [0, 1]
    * @param {Float64Array} logits - 784 logits
    * @returns {number} nats
@@ -192,7 +192,7 @@ const cvaeModel = (() => {
   }
 
   /**
-   * Compute the KL loss, equation (4) of chapter 2: KL(N(zMean, exp(zLogVar)) || N(0, I)), summed over the latents.
+   * Compute the KL loss, equation (2.4) of the book: KL(N(zMean, exp(zLogVar)) || N(0, I)), summed over the latents.
    * @param {Float64Array} zMean
    * @param {Float64Array} zLogVar
    * @returns {number} nats

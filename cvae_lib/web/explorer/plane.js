@@ -144,6 +144,7 @@ const cvaePlane = (() => {
       );
       followPointer(place, (event) => moveTo(...pointAt(event)));
       place.addEventListener("keydown", (event) => {
+        if (event.altKey || event.ctrlKey || event.metaKey) return; // with these, keys are the browser's own
         const step = event.shiftKey ? 0.5 : 0.1;
         const direction = DIRECTIONS[event.key];
         /** @param {0 | 1} axis */
