@@ -21,7 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = make_parser().parse_args(arguments)
     try:
-        print(options.run(options))
+        report = options.run(options)
+        if isinstance(report, int):
+            return report
+        print(report)
     except (BookError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -32,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Describe the five commands and their options."""
+    """Describe the commands and their options."""
     parser = argparse.ArgumentParser(prog="python -m cvae_lib", description="Make the book's trained models again.")
     commands = parser.add_subparsers(dest="command", required=True)
 
@@ -43,6 +46,15 @@ def make_parser() -> argparse.ArgumentParser:
     add_seed(command, "weights, order and epsilon")
     add_out(command, "trained")
     command.set_defaults(run=run_train, interrupted="The same command goes on from its last finished epoch.")
+
+    command = commands.add_parser(
+        "launch", help="run a command in several processes of this machine that train together"
+    )
+    command.add_argument("--workers", type=at_least(1), default=2, help="how many processes (default: 2)")
+    command.add_argument(
+        "arguments", nargs=argparse.REMAINDER, metavar="-- train ...", help="the command and its options"
+    )
+    command.set_defaults(run=run_launch, interrupted="The same command goes on from the last finished epoch.")
 
     command = commands.add_parser("classifier", help="train the network that reads what the models draw")
     add_data(command)
@@ -115,6 +127,13 @@ def run_train(options: argparse.Namespace) -> str:
         f"(reconstruction {history['val_reconstruction_loss'][-1]:.2f}, KL {history['val_kl_loss'][-1]:.2f}); "
         f"written to {options.out}"
     )
+
+
+def run_launch(options: argparse.Namespace) -> int:
+    """Launch as the options say; return the exit code, since the processes print for themselves."""
+    from cvae_lib.tools.launch import launch
+
+    return launch(options.workers, options.arguments[options.arguments[:1] == ["--"] :])
 
 
 def run_classifier(options: argparse.Namespace) -> str:

@@ -81,12 +81,21 @@ def resume(model: keras.Model, folder: Path, steps: int) -> list[dict[str, Any]]
     return [{**row, "epoch": int(row["epoch"])} for row in rows[:finished]]
 
 
-class SaveEachEpoch(keras.callbacks.Callback):
-    """Append each epoch to the history, store it with weights and optimizer, and stop training when it is time."""
+def count_finished(folder: Path) -> int:
+    """Count the epochs in the history of an unfinished run: 0 where there is none."""
+    path = folder / "history.csv"
+    return len(read_history(path).get("epoch", [])) if path.exists() else 0
 
-    def __init__(self, folder: Path, history: list[dict[str, Any]], patience: int):
+
+class SaveEachEpoch(keras.callbacks.Callback):
+    """Append each epoch to the history, store it with weights and optimizer, and stop training when it is time.
+
+    Of several processes that train together only one writes, and the others keep the same history.
+    """
+
+    def __init__(self, folder: Path, history: list[dict[str, Any]], patience: int, writes: bool = True):
         super().__init__()
-        self.folder, self.history, self.patience = folder, history, patience
+        self.folder, self.history, self.patience, self.writes = folder, history, patience, writes
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.started = time.perf_counter()
@@ -99,11 +108,12 @@ class SaveEachEpoch(keras.callbacks.Callback):
                 f"epoch {epoch + 1}: found the losses {row}; expected finite numbers. Choose a lower learning_rate."
             )
         self.history.append({"epoch": epoch + 1, **row, "seconds": round(seconds, 2)})
-        # The history first: a run stopped between the two has a row too many, which resume() drops.
-        write_history(self.folder / "history.csv", self.history)
-        new = self.folder / "new.weights.h5"
-        self.model.save_weights(new)
-        os.replace(new, self.folder / CHECKPOINT)
+        if self.writes:
+            # The history first: a run stopped between the two has a row too many, which resume() drops.
+            write_history(self.folder / "history.csv", self.history)
+            new = self.folder / "new.weights.h5"
+            self.model.save_weights(new)
+            os.replace(new, self.folder / CHECKPOINT)
         self.model.stop_training = should_stop_early(self.history, self.patience)
 
 

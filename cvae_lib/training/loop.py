@@ -30,6 +30,7 @@ from cvae_lib.training.checkpoints import (
     SaveEachEpoch,
     TrainingError,
     close_checkpoint,
+    count_finished,
     describe_command,
     describe_protocol,
     open_checkpoint,
@@ -38,6 +39,7 @@ from cvae_lib.training.checkpoints import (
     should_stop_early,
 )
 from cvae_lib.training.compiled import CompiledCVAE
+from cvae_lib.training.distributed import choose_strategy, find_cluster, fit_together
 from cvae_lib.training.recipes import Recipe
 
 
@@ -58,21 +60,34 @@ def train(
     and others later. callbacks are Keras callbacks, called after those of the run. Returns the history: a dict from
     column to a list, one value an epoch, losses in nats an image.
 
+    Where TF_CONFIG or Slurm says that this process is one of several, and where the machine has several GPUs, all of
+    them train together, with the same result up to rounding; the first of them, the chief, writes the files.
+
     Raises TrainingError for a name that is no file name, a seed out of range, too few images to hold out, a folder that
-    holds an unfinished run with other settings, or a loss that is not finite.
+    holds an unfinished run with other settings, a loss that is not finite, or processes that do not fit together or are
+    lost.
     """
     check_run(recipe, data, name, seed)
+    cluster = find_cluster()
     data = prepare(data, recipe)
     training = hold_out(data, recipe.held_out) if recipe.held_out else data
     out = Path(out)
     run = {"recipe": asdict(recipe), "seed": seed, "digest": data.digest, "jit_compile": jit_compile}
-    checkpoint = open_checkpoint(out / f"{name}.partial", run)
+    checkpoint = out / f"{name}.partial"
+    is_chief = cluster is None or cluster.rank == 0
+    if is_chief:
+        open_checkpoint(checkpoint, run)
+    strategy = choose_strategy(cluster, recipe, {**run, "finished epochs": count_finished(checkpoint)})
 
     n = len(training.y_train)
     steps, at_once = count_steps(n, recipe.batch_size), steps_per_call(n, recipe.batch_size)
-    model = make_model(recipe, training, seed, jit_compile)
-    history = resume(model, checkpoint, steps)
-    if len(history) < recipe.epochs and not should_stop_early(history, recipe.patience):
+    with strategy.scope():
+        model = make_model(recipe, training, seed, jit_compile)
+        history = resume(model, checkpoint, steps)
+    callbacks = [SaveEachEpoch(checkpoint, history, recipe.patience, is_chief), *callbacks]
+    if len(history) == recipe.epochs or should_stop_early(history, recipe.patience):
+        pass  # the run was stopped between its last epoch and what follows
+    elif strategy.num_replicas_in_sync == 1:
         model.fit(
             shuffled_index_blocks(n, recipe.batch_size, at_once, seed, len(history)),
             steps_per_epoch=steps // at_once,
@@ -80,11 +95,21 @@ def train(
             epochs=recipe.epochs,
             shuffle=False,
             validation_data=batches_in_order(training.pixels_test, training.label_test, recipe.batch_size),
-            callbacks=[SeedEachEpoch(seed), SaveEachEpoch(checkpoint, history, recipe.patience), *callbacks],
+            callbacks=[SeedEachEpoch(seed), *callbacks],
             verbose=verbose,
         )
+    else:
+        fit_together(
+            strategy, model, recipe, training, seed, len(history), callbacks, verbose if is_chief else 0, jit_compile
+        )
+    if not is_chief:
+        return {column: [row[column] for row in history] for column in COLUMNS}
+
     measured = {**history[-1], "seconds": round(sum(row["seconds"] for row in history), 1)}
     if recipe.held_out:
+        if strategy.num_replicas_in_sync > 1:  # Keras' evaluation does not work under a strategy: a model without one
+            weights, model = model.get_weights(), make_model(recipe, training, seed, jit_compile)
+            model.set_weights(weights)
         reset_random_state(model.cvae, seed, epoch=len(history))
         batches = batches_in_order(data.pixels_test, data.label_test, recipe.batch_size)
         test = model.evaluate(batches, verbose=0, return_dict=True)

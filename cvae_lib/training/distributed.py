@@ -1,0 +1,352 @@
+"""One training by several processes, with the result of one process: the only file that knows of more than one.
+
+The engine is `tf.distribute`. The processes find each other as its users' always do: by `TF_CONFIG` in the environment,
+or as the tasks of a Slurm step. Each step of training uses the same images and the same draws of epsilon as with one
+process: every process computes its slots of the batch, and the gradients are added. So the result depends on the number
+of processes only by rounding. Keras' `fit` does not do this: with Keras 3 it fails under a strategy of several
+processes.
+"""
+
+import json
+import math
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import cvae_lib._tensorflow  # noqa: F401
+
+# isort: split
+import keras
+import tensorflow as tf
+
+# The only door to the time after which a process that went away counts as lost.
+from tensorflow.python.eager import context
+
+from cvae_lib.data import Dataset
+from cvae_lib.model import kl_loss
+from cvae_lib.pretrained import describe_versions
+from cvae_lib.training.batches import count_steps, make_batch_lookup
+from cvae_lib.training.checkpoints import LOSSES, TrainingError
+from cvae_lib.training.compiled import CompiledCVAE, apply_together
+from cvae_lib.training.recipes import Recipe
+
+REGISTER_SECONDS = 30  # how long the processes wait for each other at the start
+LOST_SECONDS = 20  # how long they wait for one that no longer answers
+STEPS_PER_CALL = 40
+LOST = (
+    tf.errors.UnavailableError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.InternalError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The processes of one training: their addresses, host:port, the chief's first, and the place of this one."""
+
+    addresses: tuple[str, ...]
+    rank: int
+
+
+def find_cluster(environ: Mapping[str, str] = os.environ) -> Cluster | None:
+    """Read the cluster that this process belongs to from TF_CONFIG, or else from Slurm's step.
+
+    Returns None where there is neither, or only one process. Raises TrainingError for a TF_CONFIG that is no cluster of
+    workers: the message says what was found and expected.
+    """
+    if environ.get("TF_CONFIG"):
+        addresses, rank = read_tf_config(environ["TF_CONFIG"])
+    elif int(environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1:
+        # Slurm binds the GPUs itself. The resolver would count them by nvidia-smi, and lists no task without one.
+        slurm = tf.distribute.cluster_resolver.SlurmClusterResolver(
+            gpus_per_node=2**16, gpus_per_task=1, auto_set_gpu=False
+        )
+        addresses, rank = slurm.cluster_spec().as_dict()["worker"], int(environ["SLURM_PROCID"])
+    else:
+        return None
+    return Cluster(tuple(addresses), rank) if len(addresses) > 1 else None
+
+
+def read_tf_config(text: str) -> tuple[list[str], int]:
+    """Read TF_CONFIG: the addresses of all processes, the chief's first, and the place of this process among them.
+
+    Raises TrainingError where it is not a JSON object with a cluster of workers, at most one of them called chief, and
+    a task among them.
+    """
+    example = '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}'
+
+    def refuse(found: str) -> TrainingError:
+        return TrainingError(f"TF_CONFIG: found {found}; expected text such as {example}, with another index each.")
+
+    try:
+        config = json.loads(text)
+        jobs, kind, index = config["cluster"], config["task"]["type"], config["task"]["index"]
+        sizes = {job: len(list(addresses)) for job, addresses in jobs.items()}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise refuse(f"{text!r} ({type(error).__name__}: {error})") from error
+    if unknown := sorted(set(jobs) - {"chief", "worker"}):
+        raise refuse(f"processes of the kind {', '.join(unknown)}")
+    if sizes.get("chief", 1) != 1:
+        raise refuse(f"{sizes['chief']} chiefs")
+    addresses = [*jobs.get("chief", []), *jobs.get("worker", [])]
+    if len(set(addresses)) < len(addresses):
+        raise refuse(f"one address twice in {addresses}")
+    bad = [address for address in addresses if not isinstance(address, str) or not address.rpartition(":")[2].isdigit()]
+    if bad:
+        raise refuse(f"{bad[0]!r} as an address")
+    if not isinstance(index, int) or not 0 <= index < sizes.get(kind, 0):
+        raise refuse(f"the task {kind!r} with index {index!r}, which the cluster does not have")
+    return addresses, index + (kind == "worker") * sizes.get("chief", 0)
+
+
+def meet(cluster: Cluster, facts: Mapping[str, Any], seconds: float = REGISTER_SECONDS) -> None:
+    """Wait until all processes are there, and check that they are about to do the same.
+
+    facts are what has to be equal everywhere, such as the recipe and the data's digest: values that JSON can hold. The
+    processes meet at the chief's address, before TensorFlow listens there: its own way of waiting is deaf to signals,
+    and does not compare data. Raises TrainingError, in each process, where one did not come within so many seconds, two
+    have the same place, or the facts differ.
+    """
+    end = time.monotonic() + seconds
+    answer = report_to_chief(cluster, facts, end) if cluster.rank else receive_all(cluster, facts, end)
+    if answer:
+        raise TrainingError(answer)
+
+
+def receive_all(cluster: Cluster, facts: Mapping[str, Any], end: float) -> str:
+    """Be the chief of `meet`: return what is wrong, or an empty text, and tell the others the same."""
+    host, _, port = cluster.addresses[0].rpartition(":")
+    missing, wrong, lines = set(range(1, len(cluster.addresses))), "", []
+    try:
+        server = socket.create_server(("", int(port)))
+    except OSError as error:
+        return f"{cluster.addresses[0]}: found the port in use ({error}); expected a free one. Is there another chief?"
+    with server:
+        try:
+            while missing and not wrong:
+                server.settimeout(max(0.01, end - time.monotonic()))
+                line, _ = server.accept()
+                line.settimeout(max(0.01, end - time.monotonic()))
+                lines.append(line)
+                with line.makefile(encoding="utf-8") as file:
+                    rank, theirs = json.loads(file.readline())
+                if rank not in missing:
+                    wrong = f"worker {rank}: found it twice, or more workers than the chief's TF_CONFIG has; expected "
+                    wrong += f"the ranks 1 to {len(cluster.addresses) - 1}, once each."
+                else:
+                    wrong = describe_difference(facts, theirs, rank)
+                missing.discard(rank)
+        except TimeoutError:
+            absent = ", ".join(f"worker {rank} ({cluster.addresses[rank]})" for rank in sorted(missing))
+            wrong = f"{absent}: did not come; expected it within {REGISTER_SECONDS} s. Start all processes together."
+        for line in lines:
+            line.sendall((json.dumps(wrong) + "\n").encode())
+            line.close()
+    return wrong
+
+
+def report_to_chief(cluster: Cluster, facts: Mapping[str, Any], end: float) -> str:
+    """Be another process of `meet`: return the chief's answer."""
+    host, _, port = cluster.addresses[0].rpartition(":")
+    absent = f"chief ({cluster.addresses[0]}): did not come; expected it within {REGISTER_SECONDS} s. "
+    absent += "Start all processes together, with the same addresses."
+    while time.monotonic() < end:
+        try:
+            with socket.create_connection((host, int(port)), timeout=max(0.01, end - time.monotonic())) as line:
+                line.settimeout(max(0.01, end - time.monotonic()) + 5)
+                line.sendall((json.dumps([cluster.rank, facts]) + "\n").encode())
+                with line.makefile(encoding="utf-8") as file:
+                    return json.loads(file.readline())
+        except (OSError, ValueError):  # it is not there yet, or went away
+            time.sleep(0.2)
+    return absent
+
+
+def describe_difference(facts: Mapping[str, Any], theirs: Mapping[str, Any], rank: int) -> str:
+    """Say in which facts a worker differs from the chief: an empty text where in none."""
+    facts = json.loads(json.dumps(facts))
+    differing = [key for key in {**facts, **theirs} if facts.get(key) != theirs.get(key)]
+    if not differing:
+        return ""
+    found, expected = ({key: side.get(key) for key in differing} for side in (theirs, facts))
+    return f"worker {rank}: found {found}; expected what the chief has, {expected}. Give all processes the same."
+
+
+def choose_strategy(cluster: Cluster | None, recipe: Recipe, facts: Mapping[str, Any]) -> tf.distribute.Strategy:
+    """Return the strategy of this process: that of its cluster, of the GPUs of the machine, or TensorFlow's default.
+
+    The processes of a cluster meet first, with these facts and the versions of the packages. Raises TrainingError where
+    they do not fit together, and for a recipe that only one process can train.
+    """
+    gpus = tf.config.list_logical_devices("GPU") if cluster is None else []
+    if cluster is None and len(gpus) < 2:
+        return tf.distribute.get_strategy()
+    if recipe.dropout:
+        raise TrainingError(
+            f"dropout: found {recipe.dropout} in a training by several processes or GPUs; expected 0. What is left out "
+            "would depend on their number: train this recipe with one."
+        )
+    if cluster is None:
+        return tf.distribute.MirroredStrategy(gpus)
+    meet(cluster, {**facts, "versions": {**describe_versions(), "cvae_lib": version("cvae-book")}})
+    return connect(cluster)
+
+
+def connect(cluster: Cluster) -> tf.distribute.Strategy:
+    """Start TensorFlow's own connection of the processes, before any other use of TensorFlow in them."""
+    addresses = list(cluster.addresses)
+    task = {"type": "worker", "index": cluster.rank}
+    os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": addresses}, "task": task})
+    # The strategy keeps a configuration that is there; its own would wait for ever.
+    job = context.coordination_config_pb2.CoordinatedJob(name="worker", num_tasks=len(addresses))
+    context.context().configure_coordination_service(
+        "standalone",
+        "/job:worker/replica:0/task:0",
+        coordinated_jobs=[job],
+        cluster_register_timeout_in_ms=1000 * REGISTER_SECONDS,
+        heartbeat_timeout_in_ms=1000 * LOST_SECONDS,
+        shutdown_barrier_timeout_in_ms=1000 * LOST_SECONDS,
+    )
+    options = tf.distribute.experimental.CommunicationOptions(timeout_seconds=LOST_SECONDS)
+    return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+
+
+def make_steps(
+    strategy: tf.distribute.Strategy, model: CompiledCVAE, data: Dataset, batch_size: int, seed: int, jit_compile: bool
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Make the functions (train, validate) of (epoch, first, steps), which make so many steps of an epoch.
+
+    Each returns the sums of the reconstruction loss and of the KL loss over the images of these steps, (2,), in nats,
+    over all processes. In step s of epoch e the order of the images and the draws of epsilon depend on the seed, e and
+    s alone, as in `loop.train`; validation goes on with the draws that follow those of training.
+    """
+    cvae, optimizer = model.cvae, model.optimizer
+    width = math.ceil(batch_size / strategy.num_replicas_in_sync)  # slots of a process; the last ones may be empty
+    n = len(data.y_train)
+
+    def choose_slots(step: Any, of: int) -> tuple[Any, Any, Any]:
+        """Return the places of this process in the batch, (width,), which of them count, and the batch's size."""
+        places = tf.distribute.get_replica_context().replica_id_in_sync_group * width + tf.range(width)
+        count = tf.minimum(batch_size, of - step * batch_size)
+        return tf.minimum(places, count - 1), tf.cast(places < count, "float32"), count
+
+    def seed_draw(epoch: Any, step: Any) -> Any:
+        """Return the state of the layer z in a step, as Keras makes it a seed."""
+        state = tf.cast([seed, tf.cast(epoch, "int64") * 2**20 + tf.cast(step, "int64")], "int64")
+        return tf.cast(state % (2**31 - 2), "int32")
+
+    def sum_losses(x: Any, label: Any, places: Any, weight: Any, draw: Any, training: bool) -> Any:
+        # The draws of the whole batch, of which this process takes its own: so they do not depend on their number.
+        epsilon = tf.random.stateless_normal([batch_size, cvae.settings["n_z"]], seed=draw)
+        h = model.trunk([x, label], training=training)
+        z_mean, z_log_var = apply_together(model.heads, h)
+        z = z_mean + tf.exp(0.5 * z_log_var) * tf.gather(epsilon, places)
+        x_logits = cvae.decoder([z, label], training=training)
+        losses = tf.stack([cvae.score(x, x_logits), kl_loss(z_mean, z_log_var)])
+        return tf.linalg.matvec(losses, weight)
+
+    @tf.function(jit_compile=jit_compile)
+    def differentiate(x: Any, label: Any, places: Any, weight: Any, draw: Any, count: Any) -> tuple[Any, Any]:
+        with tf.GradientTape() as tape:
+            losses = sum_losses(x, label, places, weight, draw, training=True)
+            # By the images of the whole batch, since the optimizer adds the gradients of the processes.
+            loss = (losses[0] + cvae.kl_weight() * losses[1]) / tf.cast(count, losses.dtype)
+        return losses, tape.gradient(loss, model.trainable_variables)
+
+    @tf.function(jit_compile=jit_compile)
+    def measure(x: Any, label: Any, places: Any, weight: Any, draw: Any) -> Any:
+        return sum_losses(x, label, places, weight, draw, training=False)
+
+    def train_step(order: Any, epoch: Any, step: Any) -> Any:
+        places, weight, count = choose_slots(step, n)
+        # Outside of XLA, which would copy the pixels of all images.
+        (x, label), _ = model.look_up(tf.gather(order, step * batch_size + places))
+        losses, gradients = differentiate(x, label, places, weight, seed_draw(epoch, step), count)
+        optimizer.apply(gradients, model.trainable_variables)  # adds them up: neither in a loop nor compiled by XLA
+        return tf.cast(losses, "float64")  # in float32 the sum over 60,000 images would lose its third decimal
+
+    look_up_validation = make_batch_lookup(data.pixels_test, data.label_test)
+
+    def validation_step(epoch: Any, step: Any) -> Any:
+        places, weight, _ = choose_slots(step, len(data.y_test))
+        (x, label), _ = look_up_validation(step * batch_size + places)
+        draw = seed_draw(epoch, count_steps(n, batch_size) + step)
+        return tf.cast(measure(x, label, places, weight, draw), "float64")
+
+    def add_up(total: Any) -> Any:
+        return tf.distribute.get_replica_context().all_reduce("SUM", tf.identity(total))
+
+    @tf.function
+    def train(epoch: Any, first: Any, steps: Any) -> Any:
+        order = tf.random.experimental.stateless_shuffle(tf.range(n), seed=[seed, tf.cast(epoch, "int64")])
+        total = tf.zeros(2, "float64")
+        for step in tf.range(first, first + steps):
+            total += strategy.run(train_step, args=(order, epoch, step))
+        return strategy.run(add_up, args=(total,))
+
+    @tf.function
+    def validate(epoch: Any, first: Any, steps: Any) -> Any:
+        total = tf.zeros(2, "float64")
+        for step in tf.range(first, first + steps):
+            total += strategy.run(validation_step, args=(epoch, step))
+        return strategy.run(add_up, args=(total,))
+
+    return train, validate
+
+
+def fit_together(
+    strategy: tf.distribute.Strategy,
+    model: CompiledCVAE,
+    recipe: Recipe,
+    data: Dataset,
+    seed: int,
+    first_epoch: int,
+    callbacks: Sequence[keras.callbacks.Callback],
+    verbose: int,
+    jit_compile: bool,
+) -> None:
+    """Do what `model.fit` does in `loop.train`, with all the processes of the strategy: the epochs and their callbacks.
+
+    model was made, and its weights loaded, within the strategy's scope. Raises TrainingError where another process is
+    lost, after which this process can only end.
+    """
+    steps, steps_validation = (count_steps(len(y), recipe.batch_size) for y in (data.y_train, data.y_test))
+    train, validate = make_steps(strategy, model, data, recipe.batch_size, seed, jit_compile)
+    calls = keras.callbacks.CallbackList(
+        list(callbacks), add_progbar=bool(verbose), model=model, verbose=verbose, epochs=recipe.epochs, steps=steps
+    )
+    model.stop_training = False
+    calls.on_train_begin()
+    try:
+        for epoch in range(first_epoch, recipe.epochs):
+            calls.on_epoch_begin(epoch)
+            total = 0.0
+            for first in range(0, steps, STEPS_PER_CALL):
+                at_once = min(STEPS_PER_CALL, steps - first)
+                total = total + train(*map(tf.constant, (epoch, first, at_once))).numpy()
+                seen = min((first + at_once) * recipe.batch_size, len(data.y_train))
+                calls.on_train_batch_end(first + at_once - 1, name_losses(total / seen))
+            validation = validate(*map(tf.constant, (epoch, 0, steps_validation))).numpy() / len(data.y_test)
+            logs = name_losses(total / len(data.y_train))
+            logs.update({f"val_{name}": value for name, value in name_losses(validation).items()})
+            calls.on_epoch_end(epoch, logs)
+            if model.stop_training:
+                break
+    except LOST as error:
+        raise TrainingError(
+            f"another process: lost it ({type(error).__name__}); expected all to stay until the end. Start all of them "
+            "again: they go on from the last finished epoch."
+        ) from error
+    calls.on_train_end()
+
+
+def name_losses(means: Any) -> dict[str, float]:
+    """Name the means of the reconstruction loss and of the KL loss, and their sum, as Keras' logs do."""
+    reconstruction, kl = map(float, means)
+    return dict(zip(LOSSES, (reconstruction + kl, kl, reconstruction), strict=True))
