@@ -38,26 +38,32 @@ class TrainingError(BookError):
     """A training run that cannot start or go on: the message says what is in the way and what to do."""
 
 
-def open_checkpoint(folder: Path, run: dict[str, Any]) -> Path:
-    """Make the folder of an unfinished run, or check that the one that is there belongs to this run.
+def check_checkpoint(folder: Path, run: dict[str, Any]) -> int:
+    """Check that a folder has no other unfinished run; return how many epochs its history has, 0 where it has none.
 
     run is all that decides how the run ends, apart from the versions of the packages. Raises TrainingError where the
     folder has another run.
     """
     path, expected = folder / "run.json", json.dumps(run)
-    if path.exists():
-        found = path.read_text(encoding="utf-8").strip()
-        if found != expected:
-            raise TrainingError(
-                f"{folder}: found an unfinished run with other settings, {found}; expected {expected}. Finish it with "
-                "its own command, delete the folder, or choose another --out."
-            )
-    else:
+    if not path.exists():
+        return 0
+    found = path.read_text(encoding="utf-8").strip()
+    if found != expected:
+        raise TrainingError(
+            f"{folder}: found an unfinished run with other settings, {found}; expected {expected}. Finish it with "
+            "its own command, delete the folder, or choose another --out."
+        )
+    history = folder / "history.csv"
+    return len(read_history(history)["epoch"]) if history.exists() else 0
+
+
+def open_checkpoint(folder: Path, run: dict[str, Any]) -> None:
+    """Make the folder of an unfinished run, where it is not there yet."""
+    if not (folder / "run.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
         # A checkpoint without run.json was left by a run that was stopped while close_checkpoint removed its folder.
         (folder / CHECKPOINT).unlink(missing_ok=True)
-        write_text(path, expected + "\n")
-    return folder
+        write_text(folder / "run.json", json.dumps(run) + "\n")
 
 
 def close_checkpoint(folder: Path) -> None:
@@ -72,19 +78,13 @@ def resume(model: keras.Model, folder: Path, steps: int) -> list[dict[str, Any]]
     steps is the number of steps of an epoch. The history is a list of rows, one an epoch.
     """
     checkpoint = folder / CHECKPOINT
-    if not checkpoint.exists():
+    if not (checkpoint.exists() and (folder / "run.json").exists()):
         return []
     model.load_weights(checkpoint)
     finished = int(model.optimizer.iterations) // steps
     columns = read_history(folder / "history.csv")
     rows = [dict(zip(columns, values)) for values in zip(*columns.values())]
     return [{**row, "epoch": int(row["epoch"])} for row in rows[:finished]]
-
-
-def count_finished(folder: Path) -> int:
-    """Count the epochs in the history of an unfinished run: 0 where there is none."""
-    path = folder / "history.csv"
-    return len(read_history(path).get("epoch", [])) if path.exists() else 0
 
 
 class SaveEachEpoch(keras.callbacks.Callback):

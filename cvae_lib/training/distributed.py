@@ -2,19 +2,21 @@
 
 The engine is `tf.distribute`. The processes find each other as its users' always do: by `TF_CONFIG` in the environment,
 or as the tasks of a Slurm step. Each step of training uses the same images and the same draws of epsilon as with one
-process: every process computes its slots of the batch, and the gradients are added. So the result depends on the number
-of processes only by rounding. Keras' `fit` does not do this: with Keras 3 it fails under a strategy of several
+process: every process computes its slots of the batch, and the optimizer adds the gradients. So the result depends on
+the number of processes only by rounding. Keras' `fit` cannot do this: with Keras 3 it fails under a strategy of several
 processes.
 """
 
+import hashlib
 import json
 import math
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from importlib.metadata import version
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import cvae_lib._tensorflow  # noqa: F401
@@ -23,20 +25,20 @@ import cvae_lib._tensorflow  # noqa: F401
 import keras
 import tensorflow as tf
 
-# The only door to the time after which a process that went away counts as lost.
+# The only door to the time after which a process counts as lost.
 from tensorflow.python.eager import context
 
 from cvae_lib.data import Dataset
 from cvae_lib.model import kl_loss
 from cvae_lib.pretrained import describe_versions
-from cvae_lib.training.batches import count_steps, make_batch_lookup
+from cvae_lib.training.batches import STEPS_PER_CALL, count_steps, make_batch_lookup
 from cvae_lib.training.checkpoints import LOSSES, TrainingError
 from cvae_lib.training.compiled import CompiledCVAE, apply_together
 from cvae_lib.training.recipes import Recipe
 
-REGISTER_SECONDS = 30  # how long the processes wait for each other at the start
-LOST_SECONDS = 20  # how long they wait for one that no longer answers
-STEPS_PER_CALL = 40
+MEETING_SECONDS = 30  # how long the processes wait for each other at the start
+LOST_SECONDS = 20  # how long a process may be silent before the others take it for lost
+LATE_SECONDS = 600  # how long the others wait for a process that is alive but late, such as a chief that writes slowly
 LOST = (
     tf.errors.UnavailableError,
     tf.errors.DeadlineExceededError,
@@ -57,8 +59,8 @@ class Cluster:
 def find_cluster(environ: Mapping[str, str] = os.environ) -> Cluster | None:
     """Read the cluster that this process belongs to from TF_CONFIG, or else from Slurm's step.
 
-    Returns None where there is neither, or only one process. Raises TrainingError for a TF_CONFIG that is no cluster of
-    workers: the message says what was found and expected.
+    Returns None where there is neither, or only one process. Raises TrainingError for a TF_CONFIG that describes no
+    cluster of workers: the message says what was found and what was expected.
     """
     if environ.get("TF_CONFIG"):
         addresses, rank = read_tf_config(environ["TF_CONFIG"])
@@ -105,97 +107,148 @@ def read_tf_config(text: str) -> tuple[list[str], int]:
     return addresses, index + (kind == "worker") * sizes.get("chief", 0)
 
 
-def meet(cluster: Cluster, facts: Mapping[str, Any], seconds: float = REGISTER_SECONDS) -> None:
+def split_address(address: str) -> tuple[str, int]:
+    """Split host:port, such as node7:8888 or [::1]:8888, into the host's name and the port."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def meet(cluster: Cluster, facts: Mapping[str, Any], seconds: float = MEETING_SECONDS) -> None:
     """Wait until all processes are there, and check that they are about to do the same.
 
     facts are what has to be equal everywhere, such as the recipe and the data's digest: values that JSON can hold. The
-    processes meet at the chief's address, before TensorFlow listens there: its own way of waiting is deaf to signals,
-    and does not compare data. Raises TrainingError, in each process, where one did not come within so many seconds, two
-    have the same place, or the facts differ.
+    processes meet at the chief's address, before TensorFlow listens there, because TensorFlow's own way of waiting is
+    deaf to signals and does not compare data. Raises TrainingError, in each process that came, where another one did
+    not come within so many seconds, two have the same place, or the facts differ.
     """
-    end = time.monotonic() + seconds
-    answer = report_to_chief(cluster, facts, end) if cluster.rank else receive_all(cluster, facts, end)
-    if answer:
-        raise TrainingError(answer)
-
-
-def receive_all(cluster: Cluster, facts: Mapping[str, Any], end: float) -> str:
-    """Be the chief of `meet`: return what is wrong, or an empty text, and tell the others the same."""
-    host, _, port = cluster.addresses[0].rpartition(":")
-    missing, wrong, lines = set(range(1, len(cluster.addresses))), "", []
-    try:
-        server = socket.create_server(("", int(port)))
+    facts = json.loads(json.dumps({**facts, "addresses": cluster.addresses}))  # as another process reads them
+    address, dual = cluster.addresses[cluster.rank], socket.has_dualstack_ipv6()
+    try:  # each process, so that two with one place are found out where they share a machine
+        server = socket.create_server(
+            ("", split_address(address)[1]), family=socket.AF_INET6 if dual else socket.AF_INET, dualstack_ipv6=dual
+        )
     except OSError as error:
-        return f"{cluster.addresses[0]}: found the port in use ({error}); expected a free one. Is there another chief?"
+        raise TrainingError(
+            f"{address}: found its port in use ({error.strerror}); expected a free one. Stop the other process, or "
+            "give each process its own place and port."
+        ) from error
     with server:
+        wrong = ask_chief(cluster, facts, seconds) if cluster.rank else receive_all(server, cluster, facts, seconds)
+    if wrong:
+        raise TrainingError(wrong)
+
+
+def receive_all(server: socket.socket, cluster: Cluster, facts: Mapping[str, Any], seconds: float) -> str:
+    """Be the chief of `meet`: return what is wrong, or an empty text, and tell the others the same."""
+    end, missing = time.monotonic() + seconds, set(range(1, len(cluster.addresses)))
+    reports, lines = [], []
+    while missing:
+        server.settimeout(max(0.01, end - time.monotonic()))
         try:
-            while missing and not wrong:
-                server.settimeout(max(0.01, end - time.monotonic()))
-                line, _ = server.accept()
-                line.settimeout(max(0.01, end - time.monotonic()))
-                lines.append(line)
-                with line.makefile(encoding="utf-8") as file:
-                    rank, theirs = json.loads(file.readline())
-                if rank not in missing:
-                    wrong = f"worker {rank}: found it twice, or more workers than the chief's TF_CONFIG has; expected "
-                    wrong += f"the ranks 1 to {len(cluster.addresses) - 1}, once each."
-                else:
-                    wrong = describe_difference(facts, theirs, rank)
-                missing.discard(rank)
+            line, _ = server.accept()
         except TimeoutError:
-            absent = ", ".join(f"worker {rank} ({cluster.addresses[rank]})" for rank in sorted(missing))
-            wrong = f"{absent}: did not come; expected it within {REGISTER_SECONDS} s. Start all processes together."
-        for line in lines:
-            line.sendall((json.dumps(wrong) + "\n").encode())
+            break
+        try:
+            reports.append(read_report(line))
+        except (OSError, ValueError):  # somebody else, such as a program that looks for open ports
             line.close()
-    return wrong
+            continue
+        lines.append(line)
+        missing.discard(reports[-1][0])
+    ranks = [rank for rank, _ in reports]
+    wrong = [describe_difference(facts, theirs, rank) for rank, theirs in reports if theirs != facts]
+    wrong += [
+        f"process {rank}: came {ranks.count(rank)} times; expected it once. Give each process its own place."
+        for rank in sorted(set(ranks))
+        if ranks.count(rank) > 1
+    ]
+    if missing:
+        absent = ", ".join(f"process {rank} ({cluster.addresses[rank]})" for rank in sorted(missing))
+        wrong.append(f"{absent}: did not come; expected it within {seconds:g} s. Start all processes together.")
+    for line in lines:
+        with line, suppress(OSError):  # one that went away in the meantime
+            line.sendall((json.dumps(" ".join(wrong)) + "\n").encode())
+    return " ".join(wrong)
 
 
-def report_to_chief(cluster: Cluster, facts: Mapping[str, Any], end: float) -> str:
+def read_report(line: socket.socket) -> tuple[int, dict[str, Any]]:
+    """Read the place and the facts of the process at the other end; raises OSError or ValueError where it has none."""
+    line.settimeout(1)  # a process reports at once, and the next one waits
+    with line.makefile(encoding="utf-8") as file:
+        report = json.loads(file.readline(2**20))
+    if not (isinstance(report, dict) and isinstance(report.get("rank"), int) and isinstance(report.get("facts"), dict)):
+        raise ValueError(f"found {report!r}; expected a process of this training")
+    return report["rank"], report["facts"]
+
+
+def ask_chief(cluster: Cluster, facts: Mapping[str, Any], seconds: float) -> str:
     """Be another process of `meet`: return the chief's answer."""
-    host, _, port = cluster.addresses[0].rpartition(":")
-    absent = f"chief ({cluster.addresses[0]}): did not come; expected it within {REGISTER_SECONDS} s. "
-    absent += "Start all processes together, with the same addresses."
+    end, failure = time.monotonic() + seconds, "nobody listens there"
     while time.monotonic() < end:
         try:
-            with socket.create_connection((host, int(port)), timeout=max(0.01, end - time.monotonic())) as line:
-                line.settimeout(max(0.01, end - time.monotonic()) + 5)
-                line.sendall((json.dumps([cluster.rank, facts]) + "\n").encode())
+            with socket.create_connection(
+                split_address(cluster.addresses[0]), max(0.01, end - time.monotonic())
+            ) as line:
+                line.sendall((json.dumps({"rank": cluster.rank, "facts": facts}) + "\n").encode())
+                line.settimeout(seconds + 5)  # the chief may have started to wait just now
                 with line.makefile(encoding="utf-8") as file:
                     return json.loads(file.readline())
-        except (OSError, ValueError):  # it is not there yet, or went away
+        except (OSError, ValueError) as error:  # it is not there yet, or went away
+            failure = str(error) or type(error).__name__
             time.sleep(0.2)
-    return absent
+    return (
+        f"chief ({cluster.addresses[0]}): found no answer within {seconds:g} s ({failure}); expected one. Start all "
+        "processes together, with the same addresses."
+    )
 
 
 def describe_difference(facts: Mapping[str, Any], theirs: Mapping[str, Any], rank: int) -> str:
-    """Say in which facts a worker differs from the chief: an empty text where in none."""
-    facts = json.loads(json.dumps(facts))
+    """Say in which facts a process differs from the chief."""
     differing = [key for key in {**facts, **theirs} if facts.get(key) != theirs.get(key)]
-    if not differing:
-        return ""
     found, expected = ({key: side.get(key) for key in differing} for side in (theirs, facts))
-    return f"worker {rank}: found {found}; expected what the chief has, {expected}. Give all processes the same."
+    return f"process {rank}: found {found}; expected what the chief has, {expected}. Give all processes the same."
 
 
 def choose_strategy(cluster: Cluster | None, recipe: Recipe, facts: Mapping[str, Any]) -> tf.distribute.Strategy:
     """Return the strategy of this process: that of its cluster, of the GPUs of the machine, or TensorFlow's default.
 
-    The processes of a cluster meet first, with these facts and the versions of the packages. Raises TrainingError where
-    they do not fit together, and for a recipe that only one process can train.
+    The processes of a cluster meet first, with the recipe, these facts, the versions of the packages and the source of
+    this one. Raises
+    TrainingError where they do not fit together, where this process has used TensorFlow before, and for a recipe with
+    dropout: what is left out would depend on the number of processes. On the GPUs of one machine such a recipe uses
+    one.
     """
-    gpus = tf.config.list_logical_devices("GPU") if cluster is None else []
-    if cluster is None and len(gpus) < 2:
-        return tf.distribute.get_strategy()
+    if cluster is None:
+        gpus = tf.config.list_logical_devices("GPU")
+        return (
+            tf.distribute.MirroredStrategy() if len(gpus) > 1 and not recipe.dropout else tf.distribute.get_strategy()
+        )
     if recipe.dropout:
         raise TrainingError(
-            f"dropout: found {recipe.dropout} in a training by several processes or GPUs; expected 0. What is left out "
-            "would depend on their number: train this recipe with one."
+            f"dropout: found {recipe.dropout} in a training by several processes; expected 0, because the units that "
+            "are left out would depend on their number. Train this recipe with one process."
         )
-    if cluster is None:
-        return tf.distribute.MirroredStrategy(gpus)
-    meet(cluster, {**facts, "versions": {**describe_versions(), "cvae_lib": version("cvae-book")}})
+    if context.context()._context_handle is not None:
+        raise TrainingError(
+            "TensorFlow: found it at work before the training by several processes; expected a new process. Train once "
+            "a process, before any other computation."
+        )
+    sources = sorted(Path(cvae_lib.__file__).parent.rglob("*.py"))
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+    meet(cluster, {**asdict(recipe), **facts, **describe_versions(), "source of cvae_lib": digest})
     return connect(cluster)
+
+
+@contextmanager
+def name_the_lost() -> Iterator[None]:
+    """Raise TrainingError where another process is lost, after which this process can only end."""
+    try:
+        yield
+    except LOST as error:
+        raise TrainingError(
+            f"another process: lost it ({type(error).__name__}); expected all to stay until the end. Start all of them "
+            "again: they go on from the last finished epoch."
+        ) from error
 
 
 def connect(cluster: Cluster) -> tf.distribute.Strategy:
@@ -203,18 +256,19 @@ def connect(cluster: Cluster) -> tf.distribute.Strategy:
     addresses = list(cluster.addresses)
     task = {"type": "worker", "index": cluster.rank}
     os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": addresses}, "task": task})
-    # The strategy keeps a configuration that is there; its own would wait for ever.
-    job = context.coordination_config_pb2.CoordinatedJob(name="worker", num_tasks=len(addresses))
+    # The strategy keeps a configuration that is there; its own would wait for an hour.
     context.context().configure_coordination_service(
         "standalone",
         "/job:worker/replica:0/task:0",
-        coordinated_jobs=[job],
-        cluster_register_timeout_in_ms=1000 * REGISTER_SECONDS,
+        coordinated_jobs=[context.coordination_config_pb2.CoordinatedJob(name="worker", num_tasks=len(addresses))],
+        cluster_register_timeout_in_ms=1000 * LOST_SECONDS,
         heartbeat_timeout_in_ms=1000 * LOST_SECONDS,
         shutdown_barrier_timeout_in_ms=1000 * LOST_SECONDS,
     )
-    options = tf.distribute.experimental.CommunicationOptions(timeout_seconds=LOST_SECONDS)
-    return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+    context.context().coordination_service.cluster_register_with_barrier = True
+    options = tf.distribute.experimental.CommunicationOptions(timeout_seconds=LATE_SECONDS)
+    with name_the_lost():
+        return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
 
 
 def make_steps(
@@ -227,11 +281,11 @@ def make_steps(
     s alone, as in `loop.train`; validation goes on with the draws that follow those of training.
     """
     cvae, optimizer = model.cvae, model.optimizer
-    width = math.ceil(batch_size / strategy.num_replicas_in_sync)  # slots of a process; the last ones may be empty
+    width = math.ceil(batch_size / strategy.num_replicas_in_sync)  # slots of a replica; the last ones may be empty
     n = len(data.y_train)
 
     def choose_slots(step: Any, of: int) -> tuple[Any, Any, Any]:
-        """Return the places of this process in the batch, (width,), which of them count, and the batch's size."""
+        """Return the places of this replica in the batch, (width,), which of them count, and the batch's size."""
         places = tf.distribute.get_replica_context().replica_id_in_sync_group * width + tf.range(width)
         count = tf.minimum(batch_size, of - step * batch_size)
         return tf.minimum(places, count - 1), tf.cast(places < count, "float32"), count
@@ -242,7 +296,7 @@ def make_steps(
         return tf.cast(state % (2**31 - 2), "int32")
 
     def sum_losses(x: Any, label: Any, places: Any, weight: Any, draw: Any, training: bool) -> Any:
-        # The draws of the whole batch, of which this process takes its own: so they do not depend on their number.
+        # The draws of the whole batch, of which this replica takes its own: so they do not depend on their number.
         epsilon = tf.random.stateless_normal([batch_size, cvae.settings["n_z"]], seed=draw)
         h = model.trunk([x, label], training=training)
         z_mean, z_log_var = apply_together(model.heads, h)
@@ -255,7 +309,7 @@ def make_steps(
     def differentiate(x: Any, label: Any, places: Any, weight: Any, draw: Any, count: Any) -> tuple[Any, Any]:
         with tf.GradientTape() as tape:
             losses = sum_losses(x, label, places, weight, draw, training=True)
-            # By the images of the whole batch, since the optimizer adds the gradients of the processes.
+            # By the images of the whole batch, since the optimizer adds the gradients of the replicas.
             loss = (losses[0] + cvae.kl_weight() * losses[1]) / tf.cast(count, losses.dtype)
         return losses, tape.gradient(loss, model.trainable_variables)
 
@@ -279,23 +333,33 @@ def make_steps(
         draw = seed_draw(epoch, count_steps(n, batch_size) + step)
         return tf.cast(measure(x, label, places, weight, draw), "float64")
 
-    def add_up(total: Any) -> Any:
-        return tf.distribute.get_replica_context().all_reduce("SUM", tf.identity(total))
+    def add_replicas(values: Any) -> Any:
+        """Add what the replicas of this process return."""
+        return tf.add_n(strategy.experimental_local_results(values))
+
+    def add_processes(total: Any) -> Any:
+        """Add the totals of all processes; each replica brings its part of the one of its process."""
+
+        def add_up(part: Any) -> Any:
+            return tf.distribute.get_replica_context().all_reduce("SUM", tf.identity(part))
+
+        part = total / len(strategy.extended.worker_devices)
+        return strategy.experimental_local_results(strategy.run(add_up, args=(part,)))[0]
 
     @tf.function
     def train(epoch: Any, first: Any, steps: Any) -> Any:
         order = tf.random.experimental.stateless_shuffle(tf.range(n), seed=[seed, tf.cast(epoch, "int64")])
         total = tf.zeros(2, "float64")
         for step in tf.range(first, first + steps):
-            total += strategy.run(train_step, args=(order, epoch, step))
-        return strategy.run(add_up, args=(total,))
+            total += add_replicas(strategy.run(train_step, args=(order, epoch, step)))
+        return add_processes(total)
 
     @tf.function
     def validate(epoch: Any, first: Any, steps: Any) -> Any:
         total = tf.zeros(2, "float64")
         for step in tf.range(first, first + steps):
-            total += strategy.run(validation_step, args=(epoch, step))
-        return strategy.run(add_up, args=(total,))
+            total += add_replicas(strategy.run(validation_step, args=(epoch, step)))
+        return add_processes(total)
 
     return train, validate
 
@@ -313,8 +377,8 @@ def fit_together(
 ) -> None:
     """Do what `model.fit` does in `loop.train`, with all the processes of the strategy: the epochs and their callbacks.
 
-    model was made, and its weights loaded, within the strategy's scope. Raises TrainingError where another process is
-    lost, after which this process can only end.
+    model was made, and its weights loaded, within the strategy's scope. The callbacks run in every process. Raises
+    TrainingError where another process is lost.
     """
     steps, steps_validation = (count_steps(len(y), recipe.batch_size) for y in (data.y_train, data.y_test))
     train, validate = make_steps(strategy, model, data, recipe.batch_size, seed, jit_compile)
@@ -323,7 +387,7 @@ def fit_together(
     )
     model.stop_training = False
     calls.on_train_begin()
-    try:
+    with name_the_lost():
         for epoch in range(first_epoch, recipe.epochs):
             calls.on_epoch_begin(epoch)
             total = 0.0
@@ -338,11 +402,6 @@ def fit_together(
             calls.on_epoch_end(epoch, logs)
             if model.stop_training:
                 break
-    except LOST as error:
-        raise TrainingError(
-            f"another process: lost it ({type(error).__name__}); expected all to stay until the end. Start all of them "
-            "again: they go on from the last finished epoch."
-        ) from error
     calls.on_train_end()
 
 

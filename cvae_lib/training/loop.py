@@ -29,8 +29,8 @@ from cvae_lib.training.checkpoints import (
     LOSSES,
     SaveEachEpoch,
     TrainingError,
+    check_checkpoint,
     close_checkpoint,
-    count_finished,
     describe_command,
     describe_protocol,
     open_checkpoint,
@@ -39,7 +39,7 @@ from cvae_lib.training.checkpoints import (
     should_stop_early,
 )
 from cvae_lib.training.compiled import CompiledCVAE
-from cvae_lib.training.distributed import choose_strategy, find_cluster, fit_together
+from cvae_lib.training.distributed import choose_strategy, find_cluster, fit_together, name_the_lost
 from cvae_lib.training.recipes import Recipe
 
 
@@ -60,8 +60,9 @@ def train(
     and others later. callbacks are Keras callbacks, called after those of the run. Returns the history: a dict from
     column to a list, one value an epoch, losses in nats an image.
 
-    Where TF_CONFIG or Slurm says that this process is one of several, and where the machine has several GPUs, all of
-    them train together, with the same result up to rounding; the first of them, the chief, writes the files.
+    Where TF_CONFIG or Slurm says that this process is one of several, or the machine has several GPUs, all of them
+    train together, with the same result up to rounding. The first process, the chief, writes the files. To go on with
+    an interrupted run, all processes have to see the folder `out`.
 
     Raises TrainingError for a name that is no file name, a seed out of range, too few images to hold out, a folder that
     holds an unfinished run with other settings, a loss that is not finite, or processes that do not fit together or are
@@ -72,16 +73,16 @@ def train(
     data = prepare(data, recipe)
     training = hold_out(data, recipe.held_out) if recipe.held_out else data
     out = Path(out)
-    run = {"recipe": asdict(recipe), "seed": seed, "digest": data.digest, "jit_compile": jit_compile}
-    checkpoint = out / f"{name}.partial"
+    settings = {"seed": seed, "digest": data.digest, "jit_compile": jit_compile}
+    run, checkpoint = {"recipe": asdict(recipe), **settings}, out / f"{name}.partial"
+    strategy = choose_strategy(cluster, recipe, {**settings, "finished epochs": check_checkpoint(checkpoint, run)})
     is_chief = cluster is None or cluster.rank == 0
     if is_chief:
         open_checkpoint(checkpoint, run)
-    strategy = choose_strategy(cluster, recipe, {**run, "finished epochs": count_finished(checkpoint)})
 
     n = len(training.y_train)
     steps, at_once = count_steps(n, recipe.batch_size), steps_per_call(n, recipe.batch_size)
-    with strategy.scope():
+    with name_the_lost(), strategy.scope():
         model = make_model(recipe, training, seed, jit_compile)
         history = resume(model, checkpoint, steps)
     callbacks = [SaveEachEpoch(checkpoint, history, recipe.patience, is_chief), *callbacks]

@@ -3,8 +3,10 @@
 import json
 import random
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,7 +17,7 @@ import pytest
 from cvae_lib.pretrained import load_history, load_pretrained
 from cvae_lib.tools.launch import launch, make_environments
 from cvae_lib.training.checkpoints import LOSSES, TrainingError
-from cvae_lib.training.distributed import Cluster, choose_strategy, find_cluster, meet, read_tf_config
+from cvae_lib.training.distributed import Cluster, choose_strategy, find_cluster, meet, read_tf_config, split_address
 from cvae_lib.training.loop import train
 
 # What the environment says
@@ -75,46 +77,122 @@ def test_dropout_is_for_one_process(tiny):
 # Meeting
 
 
-def meet_all(facts, ranks=None, seconds=2.0):
+def meet_all(facts, ranks=None, seconds=1.0, meanwhile=lambda address: None, host="127.0.0.1"):
     """Let processes of a cluster of this size, here threads, meet; return what each of them was told."""
-    cluster = json.loads(make_environments(len(facts))[0]["TF_CONFIG"])["cluster"]["worker"]
+    cluster = json.loads(make_environments(len(facts))[0]["TF_CONFIG"])["cluster"]
+    addresses = tuple(address.replace("127.0.0.1", host) for address in cluster["worker"])
 
     def one(rank):
         try:
-            return meet(Cluster(tuple(cluster), rank), facts[rank], seconds)
+            return meet(Cluster(addresses, rank), facts[rank], seconds)
         except TrainingError as error:
             return str(error)
 
     with ThreadPoolExecutor(len(facts)) as threads:
-        return list(threads.map(one, ranks or range(len(facts))))
+        told = threads.map(one, ranks or range(len(facts)))
+        meanwhile(split_address(addresses[0]))
+        return list(told)
+
+
+def connect_with(address):
+    while True:
+        try:
+            return socket.create_connection(address)
+        except ConnectionRefusedError:
+            time.sleep(0.01)
 
 
 def test_all_who_have_the_same_facts_meet():
-    assert meet_all([{"seed": 1, "recipe": {"n_z": 2}}] * 3) == [None] * 3
+    assert meet_all([{"seed": 1, "sizes": (2, 3)}] * 3) == [None] * 3
 
 
 def test_other_facts_are_named_to_all():
-    told = meet_all([{"seed": 1, "digest": "a"}, {"seed": 1, "digest": "b"}])
-    assert told[0] == told[1]
-    assert told[0].startswith("worker 1: found {'digest': 'b'}; expected what the chief has, {'digest': 'a'}")
+    """To those, too, who come after the one that differs."""
+    told = meet_all([{"seed": 1, "digest": "a"}, {"seed": 1, "digest": "b"}, {"seed": 1, "digest": "a"}])
+    assert len(set(told)) == 1
+    assert told[0].startswith("process 1: found {'digest': 'b'}; expected what the chief has, {'digest': 'a'}")
 
 
-@pytest.mark.parametrize("ranks, absent", [([0, 2], "worker 1 (127"), ([1, 2], "chief (127")])
+@pytest.mark.parametrize("ranks, absent", [([0, 2], "process 1 (127"), ([1, 2], "chief (127")])
 def test_one_who_does_not_come_is_named_to_all(ranks, absent):
     started = time.monotonic()
     for text in meet_all([{}] * 3, ranks):
-        assert text.startswith(absent) and "did not come" in text
+        assert text.startswith(absent) and "within 1 s" in text
     assert time.monotonic() - started < 10
 
 
-def test_two_with_the_same_place_are_refused():
-    told = meet_all([{}] * 3, [0, 1, 1])
-    assert all("worker 1: found it twice" in text for text in told)
+@pytest.mark.parametrize("rank", [0, 1])
+def test_two_with_the_same_place_are_refused(rank):
+    """On one machine, by the port that both would use."""
+    told = meet_all([{}] * 3, [rank, rank, 1 - rank])
+    assert sum("found its port in use" in text for text in told) == 1
+    assert all("did not come" in text or "its port" in text for text in told)
 
 
-def test_a_second_chief_is_refused():
-    told = meet_all([{}] * 3, [0, 0, 1])
-    assert sum("Is there another chief?" in (text or "") for text in told) == 1
+def report(address, rank, facts):
+    """Report as a process of another machine does, whose port is not the chief's to see; return the answer."""
+    with connect_with(address) as line, line.makefile("rw", encoding="utf-8") as file:
+        file.write(json.dumps({"rank": rank, "facts": facts}) + "\n")
+        file.flush()
+        return json.loads(file.readline())
+
+
+def test_two_with_the_same_place_on_two_machines_are_refused():
+    answers = []
+
+    def come_twice(address):
+        addresses = [f"127.0.0.1:{port}" for port in range(address[1], address[1] + 3)]
+        with ThreadPoolExecutor(2) as threads:
+            answers.extend(threads.map(lambda _: report(address, 1, {"addresses": addresses}), range(2)))
+
+    told = meet_all([{}] * 3, [0], meanwhile=come_twice)
+    assert answers == told * 2 and "process 1: came 2 times; expected it once." in told[0]
+
+
+def test_another_cluster_is_named():
+    """A process whose TF_CONFIG has more processes than the chief's."""
+    answers = []
+    told = meet_all(
+        [{}] * 2, [0], meanwhile=lambda a: answers.append(report(a, 2, {"addresses": ["a:1", "b:1", "c:1"]}))
+    )
+    assert answers == told
+    assert told[0].startswith("process 2: found {'addresses': ['a:1', 'b:1', 'c:1']}; expected what the chief has, ")
+
+
+def test_others_who_connect_are_ignored():
+    """A program that looks for open ports, one that says nothing, and some that speak of something else."""
+    silent = []
+
+    def disturb(address):
+        silent.append(connect_with(address))
+        connect_with(address).close()
+        for text in (b"GET / HTTP/1.1\r\n\r\n", b"\xff\xfe\n", b"{}\n", b'{"rank": "1", "facts": {}}\n', b"[1, 2]\n"):
+            with connect_with(address) as line:
+                line.sendall(text)
+
+    assert meet_all([{}] * 2, seconds=10, meanwhile=disturb) == [None] * 2
+    silent[0].close()
+
+
+def test_a_process_that_is_killed_while_it_waits_does_not_hold_up_the_others():
+    def come_and_go(address):
+        with connect_with(address) as line:
+            line.sendall(b'{"rank": 1, "facts": {}}\n')
+
+    (told,) = meet_all([{}] * 3, [0], meanwhile=come_and_go)
+    assert "process 2 (127" in told and "did not come" in told
+
+
+def test_the_chief_can_be_interrupted_while_it_waits():
+    interrupt = threading.Timer(0.3, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
+    interrupt.start()
+    with pytest.raises(KeyboardInterrupt):
+        meet(Cluster(("localhost:0", "localhost:1"), 0), {})
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="a machine without IPv6")
+def test_processes_meet_by_ipv6():
+    assert meet_all([{}] * 2, host="[::1]") == [None] * 2
 
 
 # Real processes
