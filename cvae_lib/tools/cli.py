@@ -1,4 +1,7 @@
-"""The command line: `train`, `classifier`, `sweep` and `snapshots` make what ships, `export` feeds the explorer."""
+"""The command line: `train`, `classifier`, `sweep` and `snapshots` make what ships, `export` feeds the explorer.
+
+`launch` starts several processes of `train` on this machine.
+"""
 
 import argparse
 import math
@@ -21,10 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = make_parser().parse_args(arguments)
     try:
-        report = options.run(options)
-        if isinstance(report, int):
-            return report
-        print(report)
+        print(options.run(options))
     except (BookError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -47,12 +47,10 @@ def make_parser() -> argparse.ArgumentParser:
     add_out(command, "trained")
     command.set_defaults(run=run_train, interrupted="The same command goes on from its last finished epoch.")
 
-    command = commands.add_parser(
-        "launch", help="run a command in several processes of this machine that train together"
-    )
+    command = commands.add_parser("launch", help="train a recipe by several processes of this machine together")
     command.add_argument("--workers", type=at_least(1), default=2, help="how many processes (default: 2)")
     command.add_argument(
-        "arguments", nargs=argparse.REMAINDER, metavar="-- train ...", help="the command and its options"
+        "arguments", nargs=argparse.REMAINDER, metavar="-- train name ...", help="the command train, with its options"
     )
     command.set_defaults(run=run_launch, interrupted="The same command goes on from the last finished epoch.")
 
@@ -129,11 +127,16 @@ def run_train(options: argparse.Namespace) -> str:
     )
 
 
-def run_launch(options: argparse.Namespace) -> int:
-    """Launch as the options say; return the exit code, since the processes print for themselves."""
+def run_launch(options: argparse.Namespace) -> str:
+    """Launch as the options say; return the summary line to print. Raises SystemExit for another command than train."""
+    arguments = options.arguments[options.arguments[:1] == ["--"] :]
+    parser = make_parser()
+    if (command := parser.parse_args(arguments).command) != "train":
+        parser.error(f"launch: found the command {command!r}; expected train, the one that several processes share")
     from cvae_lib.tools.launch import launch
 
-    return launch(options.workers, options.arguments[options.arguments[:1] == ["--"] :])
+    launch(options.workers, arguments)
+    return f"launch: {options.workers} processes trained together"
 
 
 def run_classifier(options: argparse.Namespace) -> str:

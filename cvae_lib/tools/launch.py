@@ -5,8 +5,8 @@ variables in their environment; then this module is not needed.
 """
 
 import json
+import math
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -14,31 +14,35 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-GRACE_SECONDS = 60  # how long the others have to end by themselves once one has failed
+from cvae_lib import BookError
+
+GRACE_SECONDS = 30  # how long the others have to end by themselves once one has failed
 
 
-def launch(workers: int, command: Sequence[str]) -> int:
-    """Run a command of `python -m cvae_lib` in so many processes that train together; return 0, or a failure's code.
+class LaunchError(BookError):
+    """A process that failed: the message says which one, and its own message stands above."""
 
-    The first process, the chief, shows its progress; of the others only the errors are shown. Once one has failed,
-    those that do not end by themselves are stopped.
+
+def launch(workers: int, command: Sequence[str]) -> None:
+    """Run a command of `python -m cvae_lib` in so many processes that train together, and wait for them.
+
+    The first process, the chief, shows its progress; of the others only the errors are shown. Raises LaunchError where
+    one failed, after the others have ended: those that do not end by themselves are stopped.
     """
-    environments = make_environments(workers)
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "cvae_lib", *command],
-            env={**os.environ, **environment},
-            stdout=None if rank == 0 else subprocess.DEVNULL,
-        )
-        for rank, environment in enumerate(environments)
-    ]
+    processes: list[subprocess.Popen] = []
     try:
-        return wait_for_all(processes)
+        for environment in make_environments(workers):
+            processes.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", "cvae_lib", *command],
+                    env={**os.environ, **environment},
+                    stdout=subprocess.DEVNULL if processes else None,
+                )
+            )
+        wait_for_all(processes)
     finally:
         for process in processes:
-            if process.poll() is None:
-                process.kill()
-        for process in processes:
+            process.kill()
             process.wait()
 
 
@@ -53,18 +57,30 @@ def make_environments(workers: int) -> list[dict[str, str]]:
     ]
 
 
-def wait_for_all(processes: Sequence[subprocess.Popen], grace: float = GRACE_SECONDS) -> int:
-    """Wait until all processes have ended, or so many seconds after the first failure; return its code, or 0.
+def wait_for_all(processes: Sequence[subprocess.Popen]) -> None:
+    """Wait until all processes have ended. After a failure, or Ctrl-C, which reaches all, wait for GRACE_SECONDS.
 
-    Ctrl-C reaches all processes of the terminal: it is passed on to nobody, and all have the same time to end.
+    Raises LaunchError for the first that failed, or the KeyboardInterrupt.
     """
-    code, end = 0, float("inf")
+    end, stopped = math.inf, None
     while time.monotonic() < end and any(process.poll() is None for process in processes):
         try:
             time.sleep(0.1)
-        except KeyboardInterrupt:
-            code, end = code or 128 + signal.SIGINT, time.monotonic() + grace
-        failed = [process.returncode for process in processes if process.poll()]
-        if failed and not code:
-            code, end = failed[0], time.monotonic() + grace
-    return code or next((process.returncode for process in processes if process.returncode), 0)
+            reason: BaseException | None = find_failure(processes)
+        except KeyboardInterrupt as interrupt:
+            reason = interrupt
+        if reason and not stopped:
+            end, stopped = time.monotonic() + GRACE_SECONDS, reason
+    if stopped := stopped or find_failure(processes):
+        raise stopped
+
+
+def find_failure(processes: Sequence[subprocess.Popen]) -> LaunchError | None:
+    """Return the error that names a process which has ended and failed, if there is one."""
+    for rank, process in enumerate(processes):
+        if process.poll():
+            return LaunchError(
+                f"process {rank} of {len(processes)}: found its exit code {process.returncode}; expected 0. What it "
+                "says itself stands above."
+            )
+    return None
