@@ -36,7 +36,7 @@ from cvae_lib.training.checkpoints import LOSSES, TrainingError
 from cvae_lib.training.compiled import CompiledCVAE, apply_together
 from cvae_lib.training.recipes import Recipe
 
-MEETING_SECONDS = 30  # how long the processes wait for each other at the start
+MEETING_SECONDS = 45  # how long the processes wait for each other at the start
 LOST_SECONDS = 20  # how long a process may be silent before the others take it for lost
 LATE_SECONDS = 600  # how long the others wait for a process that is alive but late, such as a chief that writes slowly
 LOST = (

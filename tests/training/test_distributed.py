@@ -1,7 +1,7 @@
 """Several processes that train together: the same result as one, and what happens when they do not fit or are lost."""
 
 import json
-import random
+import os
 import signal
 import socket
 import subprocess
@@ -11,14 +11,20 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import cvae_lib._tensorflow  # noqa: F401
+
+# isort: split
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from cvae_lib.data import load_digits
 from cvae_lib.pretrained import load_history, load_pretrained
-from cvae_lib.tools.launch import launch, make_environments
+from cvae_lib.tools.launch import make_environments
 from cvae_lib.training.checkpoints import LOSSES, TrainingError
 from cvae_lib.training.distributed import Cluster, choose_strategy, find_cluster, meet, read_tf_config, split_address
 from cvae_lib.training.loop import train
+from cvae_lib.training.recipes import RECIPES
 
 # What the environment says
 
@@ -195,7 +201,56 @@ def test_processes_meet_by_ipv6():
     assert meet_all([{}] * 2, host="[::1]") == [None] * 2
 
 
+def test_one_process_keeps_the_default_strategy(tiny):
+    assert choose_strategy(None, tiny, {}).num_replicas_in_sync == 1
+
+
+@pytest.mark.filterwarnings("ignore:Even though the `tf.config")
+@pytest.mark.usefixtures("eager")
+def test_a_process_without_others_trains_with_fit(few, tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", config(worker=["localhost:1"]))
+    history = train(replace(tiny, epochs=1), few, tmp_path, "alone", verbose=0, jit_compile=False)
+    assert len(history["loss"]) == 1
+
+
+def test_a_process_that_has_used_tensorflow_is_refused(few, tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", config(worker=["localhost:1", "localhost:2"]))
+    tf.constant(1)
+    with pytest.raises(TrainingError, match="TensorFlow: found it at work .* expected a new process"):
+        train(tiny, few, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 # Real processes
+
+# The command line, in a process that prints the digest of its weights after training. If STOPPED is "function n
+# signal", it sends itself the signal when it calls the function for the nth time, and prints the time.
+PROGRAM = """
+import hashlib, os, pkgutil, signal, sys, time
+from cvae_lib.tools import cli
+from cvae_lib.training import loop
+
+def fit_and_print(strategy, model, *rest):
+    fit(strategy, model, *rest)
+    print("weights", hashlib.sha256(b"".join(each.tobytes() for each in model.get_weights())).hexdigest())
+
+def stop_or_call(*arguments, **options):
+    calls.append(place)
+    if len(calls) == int(n):
+        print("stopped", time.time(), flush=True)
+        os.kill(os.getpid(), getattr(signal, name))
+    return function(*arguments, **options)
+
+fit, loop.fit_together = loop.fit_together, fit_and_print
+if "STOPPED" in os.environ:
+    place, n, name = os.environ["STOPPED"].split()
+    owner, _, attribute = place.rpartition(".")
+    owner, calls, function = pkgutil.resolve_name(owner), [], pkgutil.resolve_name(place)
+    setattr(owner, attribute, stop_or_call)
+sys.exit(cli.main(sys.argv[1:]))
+"""
+DISTRIBUTED = "cvae_lib.training.distributed"
+EPOCHS = 10  # of 5 updates each: after 50 updates rounding has not grown to 1e-6 yet
 
 
 @pytest.fixture(scope="module")
@@ -204,84 +259,154 @@ def few_digits(tmp_path_factory):
     rng = np.random.default_rng(0)
     arrays = {}
     for part, n in (("train", 1010), ("test", 300)):
-        arrays[f"x_{part}"] = rng.integers(0, 256, (n, 28, 28), "uint8") // 2 * (rng.random((n, 28, 28)) < 0.2)
+        bright = rng.random((n, 28, 28)) < 0.2
+        arrays[f"x_{part}"] = (rng.integers(0, 128, (n, 28, 28)) * bright).astype("uint8")
         arrays[f"y_{part}"] = (np.arange(n) % 10).astype("uint8")
-    arrays = {name: array.astype("uint8") for name, array in arrays.items()}
     path = tmp_path_factory.mktemp("digits") / "few.npz"
     np.savez(path, **arrays)
     return path
 
 
-def command(data, out, epochs=2):
-    return ["train", "mnist-2d", "--data", str(data), "--out", str(out), "--epochs", str(epochs)]
+@pytest.fixture(scope="module")
+def alone(few_digits, tmp_path_factory):
+    """The folder of the run of one process, by `fit`."""
+    out = tmp_path_factory.mktemp("alone")
+    train(replace(RECIPES["mnist-2d"], epochs=EPOCHS), load_digits(few_digits), out, "mnist-2d", verbose=0)
+    return out
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("workers", [2, 4])
-def test_several_processes_give_the_result_of_one(few_digits, tmp_path, workers):
-    """Ten updates, with a last batch of 10 images: fewer than four processes have slots."""
-    assert launch(1, command(few_digits, tmp_path / "one")) == 0
-    assert launch(workers, command(few_digits, tmp_path / "several")) == 0
-    one, several = (load_pretrained("mnist-2d", tmp_path / name).get_weights() for name in ("one", "several"))
-    assert max(np.abs(a - b).max() for a, b in zip(one, several, strict=True)) < 1e-6
-    histories = [load_history("mnist-2d", tmp_path / name) for name in ("one", "several")]
+def check_equal(one, other):
+    """Check that two folders hold the same model, up to rounding."""
+    weights = [load_pretrained("mnist-2d", folder).get_weights() for folder in (one, other)]
+    assert max(np.abs(a - b).max() for a, b in zip(*weights, strict=True)) < 1e-6
+    histories = [load_history("mnist-2d", folder) for folder in (one, other)]
     for loss in (*LOSSES, *(f"val_{loss}" for loss in LOSSES)):
         np.testing.assert_allclose(histories[0][loss], histories[1][loss], rtol=1e-5)
 
 
-def start(data, out, environment, epochs):
-    """Start one process of a training; its text goes to a pipe."""
-    import os
+def command(data, out):
+    return ["train", "mnist-2d", "--data", str(data), "--out", str(out), "--epochs", str(EPOCHS)]
 
-    return subprocess.Popen(
-        [sys.executable, "-m", "cvae_lib", *command(data, out, epochs)],
-        env={**os.environ, **environment},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+
+def run_all(n, data, out, victim=None, moment=""):
+    """Run n processes, of which the victim stops at a moment; return the exit codes, texts and errors of the others.
+
+    They end within a minute after the victim has stopped.
+    """
+    environments = make_environments(n)
+    if victim is not None:
+        environments[victim]["STOPPED"] = moment
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, *command(data, out)],
+            env={**os.environ, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        )
+        for environment in environments
+    ]
+    try:
+        with ThreadPoolExecutor(n) as threads:
+            others = [process for rank, process in enumerate(running) if rank != victim]
+            texts, errors = zip(*threads.map(lambda each: each.communicate(timeout=600), others), strict=True)
+        ended = time.time()
+    finally:
+        for process in running:
+            process.kill()
+    if victim is not None:
+        word, stopped, *_ = running[victim].communicate()[0].splitlines()[-1].split()
+        assert word == "stopped" and ended - float(stopped) < 60
+    return [process.returncode for process in others], texts, errors
+
+
+def check_lost(result):
+    """Check that each process has ended with one line, which says that it has lost another one."""
+    codes, _, errors = result
+    assert set(codes) == {1}
+    for text in errors:
+        assert text.startswith("error: another process: lost it (") and text.count("\n") == 1, text
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("victim", [0, 1])
-def test_a_killed_process_ends_the_others_and_the_run_goes_on(few_digits, tmp_path, victim):
-    epochs, out = 60, tmp_path / "run"
-    running = [start(few_digits, out, environment, epochs) for environment in make_environments(2)]
-    log = out / "mnist-2d.partial" / "history.csv"
-    while not log.exists() and all(process.poll() is None for process in running):
-        time.sleep(0.1)
-    time.sleep(random.random())
-    running[victim].send_signal(signal.SIGKILL)
-    killed = time.monotonic()
-    text = running[1 - victim].communicate(timeout=60)[1]
-    assert time.monotonic() - killed < 60 and running[1 - victim].returncode == 1
-    assert [line for line in text.splitlines() if line.startswith("error: another process: lost it")], text
-    assert not (out / "mnist-2d.weights.h5").exists()
-    running[victim].communicate()
-    finished = len(log.read_text(encoding="utf-8").splitlines()) - 1
-    assert finished < epochs
-    assert launch(3, command(few_digits, out, epochs)) == 0  # with another number of processes
-    assert len(load_history("mnist-2d", out)["epoch"]) <= epochs
+def test_four_processes_give_the_result_of_one(few_digits, alone, tmp_path):
+    """The last batch has 10 images, fewer than four processes have slots."""
+    codes, texts, errors = run_all(4, few_digits, tmp_path)
+    assert codes == [0] * 4 and errors == ("",) * 4
+    check_equal(alone, tmp_path)
+    digests = [line for text in texts for line in text.splitlines() if line.startswith("weights ")]
+    assert len(digests) == 4 and len(set(digests)) == 1
 
 
 @pytest.mark.slow
-def test_other_data_are_refused_before_anything_is_trained(few_digits, tmp_path):
+def test_a_run_goes_on_after_kills_with_other_numbers_of_processes(few_digits, alone, tmp_path):
+    """A worker is killed while it trains, and then the chief while it saves; at last two processes come to the end."""
+    history = tmp_path / "mnist-2d.partial" / "history.csv"
+    check_lost(run_all(3, few_digits, tmp_path, 1, f"{DISTRIBUTED}.name_losses 7 SIGKILL"))  # in the third epoch
+    assert history.read_text(encoding="utf-8").count("\n") == 1 + 2
+    check_lost(run_all(2, few_digits, tmp_path, 0, "keras.Model.save_weights 3 SIGKILL"))  # of the fifth epoch
+    assert history.read_text(encoding="utf-8").count("\n") == 1 + 5
+    launched = [sys.executable, "-m", "cvae_lib", "launch", "--workers", "2", "--", *command(few_digits, tmp_path)]
+    done = subprocess.run(launched, capture_output=True, encoding="utf-8")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("launch: 2 processes trained together\n")
+    assert not history.parent.exists()
+    check_equal(alone, tmp_path)
+
+
+@pytest.mark.slow
+def test_no_process_waits_for_ever(few_digits, tmp_path):
+    """For one that is killed between the meeting and TensorFlow's own connection, and for one that is stopped."""
+    moments = [(0, f"{DISTRIBUTED}.connect 1 SIGKILL"), (1, f"{DISTRIBUTED}.connect 1 SIGKILL")]
+    moments += [(1, f"{DISTRIBUTED}.name_losses 7 SIGSTOP")]
+    with ThreadPoolExecutor(len(moments)) as threads:
+        results = threads.map(lambda each: run_all(2, few_digits, tmp_path / str(moments.index(each)), *each), moments)
+        for result in results:
+            check_lost(result)
+    assert not list(tmp_path.glob("*/*.h5"))
+
+
+@pytest.mark.slow
+def test_other_data_are_refused_and_nothing_is_written(few_digits, tmp_path):
     with np.load(few_digits) as arrays:
         np.savez(tmp_path / "other.npz", **{**arrays, "x_train": 255 - arrays["x_train"]})
-    data = [few_digits, tmp_path / "other.npz"]
-    running = [start(data[i], tmp_path / "run", each, 1) for i, each in enumerate(make_environments(2))]
-    texts = [process.communicate(timeout=60)[1] for process in running]
-    for process, text in zip(running, texts, strict=True):
+    files, out = [few_digits, tmp_path / "other.npz"], tmp_path / "run"
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-m", "cvae_lib", *command(data, out)],
+            env={**os.environ, **environment},
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        )
+        for data, environment in zip(files, make_environments(2), strict=True)
+    ]
+    for process in running:
+        error = process.communicate(timeout=600)[1]
         assert process.returncode == 1
-        assert "error: worker 1: found {'digest': " in text
-    assert not list((tmp_path / "run").rglob("*.h5"))
+        assert error.startswith("error: process 1: found {'digest': ") and error.count("\n") == 1
+    assert not out.exists()
 
 
-@pytest.mark.parametrize("gpus", [0])
-def test_one_process_keeps_the_default_strategy(tiny, gpus):
-    assert choose_strategy(None, tiny, {}).num_replicas_in_sync == 1
+# The GPUs of one machine, for which two parts of the processor stand in.
+TWO_DEVICES = """
+import sys
+import cvae_lib._tensorflow
+import tensorflow as tf
+from cvae_lib.tools import cli
+
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+list_devices, strategy = tf.config.list_logical_devices, tf.distribute.MirroredStrategy
+tf.config.list_logical_devices = lambda kind: list_devices("CPU" if kind == "GPU" else kind)
+tf.distribute.MirroredStrategy = lambda: strategy(["CPU:0", "CPU:1"])
+sys.exit(cli.main(sys.argv[1:]))
+"""
 
 
-def test_a_process_without_a_cluster_trains_with_fit(few, tiny, tmp_path, monkeypatch):
-    monkeypatch.setenv("TF_CONFIG", config(worker=["localhost:1"]))
-    assert len(train(tiny, few, tmp_path, "alone", verbose=0, jit_compile=False)["loss"]) == tiny.epochs
+@pytest.mark.slow
+def test_two_devices_of_one_machine_give_the_result_of_one(few_digits, alone, tmp_path):
+    program = [sys.executable, "-c", TWO_DEVICES, *command(few_digits, tmp_path)]
+    done = subprocess.run(program, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    check_equal(alone, tmp_path)
