@@ -81,7 +81,7 @@ def resume(model: keras.Model, folder: Path, steps: int) -> list[dict[str, Any]]
     if not (checkpoint.exists() and (folder / "run.json").exists()):
         return []
     model.load_weights(checkpoint)
-    finished = int(model.optimizer.iterations) // steps
+    finished = int(model.optimizer.iterations.numpy()) // steps  # a variable of a strategy is no number itself
     columns = read_history(folder / "history.csv")
     rows = [dict(zip(columns, values)) for values in zip(*columns.values())]
     return [{**row, "epoch": int(row["epoch"])} for row in rows[:finished]]
