@@ -19,7 +19,7 @@ pretrained    the models that ship: weights, histories, manifest
 The machinery, in three sub-packages:
 
 data          Dataset and its condition; readers that refuse malformed files; MNIST in its two editions
-training      Recipe, and train(recipe, data, out), which can be interrupted
+training      Recipe, and train(recipe, data, out), which can be interrupted, and shared by several processes
 tools         the command line, tables of many runs, the digit classifier, the exports for the page
 
 Importing this package, `data`, `likelihood`, `metrics`, `plots`, `widgets`, `animation`, `pretrained` or

@@ -10,6 +10,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import cvae_lib._tensorflow  # noqa: F401
 
@@ -19,12 +20,13 @@ import pytest
 import tensorflow as tf
 
 from cvae_lib.data import load_digits
-from cvae_lib.pretrained import load_history, load_pretrained
+from cvae_lib.pretrained import load_history, load_manifest, load_pretrained
 from cvae_lib.tools.launch import make_environments
+from cvae_lib.training import distributed
 from cvae_lib.training.checkpoints import LOSSES, TrainingError
 from cvae_lib.training.distributed import Cluster, choose_strategy, find_cluster, meet, read_tf_config, split_address
 from cvae_lib.training.loop import train
-from cvae_lib.training.recipes import RECIPES
+from cvae_lib.training.recipes import Recipe
 
 # What the environment says
 
@@ -213,6 +215,29 @@ def test_a_process_without_others_trains_with_fit(few, tiny, tmp_path, monkeypat
     assert len(history["loss"]) == 1
 
 
+def test_what_decides_the_result_is_compared(few, tiny, tmp_path, monkeypatch):
+    """Data, seed, each setting of the recipe, packages, this library, and how far the run has come."""
+
+    def compared(data=few, recipe=tiny, **settings):
+        with pytest.raises(TrainingError) as told:
+            train(recipe, data, settings.pop("out", tmp_path / "none"), **settings)
+        return json.loads(str(told.value))
+
+    def refuse(cluster, facts):
+        raise TrainingError(json.dumps(facts))
+
+    monkeypatch.setenv("TF_CONFIG", config(worker=["localhost:1", "localhost:2"]))
+    monkeypatch.setattr(distributed, "meet", refuse)
+    monkeypatch.setattr(distributed.context.context(), "_context_handle", None)  # as in a new process
+    facts, read = compared(), Path.read_bytes
+    assert facts.items() >= {"seed": 1, "digest": few.digest, "finished epochs": 0, "n_z": 2, "epochs": 4}.items()
+    assert facts["tensorflow"] == tf.__version__
+    assert compared(recipe=replace(tiny, beta=2.0), seed=7) == {**facts, "beta": 2.0, "seed": 7}
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + b"# edited" * (path.name == "model.py"))
+    assert [key for key, value in compared().items() if value != facts[key]] == ["source of cvae_lib"]
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_process_that_has_used_tensorflow_is_refused(few, tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", config(worker=["localhost:1", "localhost:2"]))
     tf.constant(1)
@@ -229,6 +254,7 @@ PROGRAM = """
 import hashlib, os, pkgutil, signal, sys, time
 from cvae_lib.tools import cli
 from cvae_lib.training import loop
+from cvae_lib.training.recipes import Recipe
 
 def fit_and_print(strategy, model, *rest):
     fit(strategy, model, *rest)
@@ -237,10 +263,11 @@ def fit_and_print(strategy, model, *rest):
 def stop_or_call(*arguments, **options):
     calls.append(place)
     if len(calls) == int(n):
-        print("stopped", time.time(), flush=True)
+        print("\\nstopped", time.time(), flush=True)  # below the progress of an epoch
         os.kill(os.getpid(), getattr(signal, name))
     return function(*arguments, **options)
 
+cli.RECIPES["held-out"] = Recipe(held_out=6)
 fit, loop.fit_together = loop.fit_together, fit_and_print
 if "STOPPED" in os.environ:
     place, n, name = os.environ["STOPPED"].split()
@@ -269,26 +296,27 @@ def few_digits(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def alone(few_digits, tmp_path_factory):
-    """The folder of the run of one process, by `fit`."""
-    out = tmp_path_factory.mktemp("alone")
-    train(replace(RECIPES["mnist-2d"], epochs=EPOCHS), load_digits(few_digits), out, "mnist-2d", verbose=0)
+    """The folder of the runs of one process, by `fit`."""
+    out, data = tmp_path_factory.mktemp("alone"), load_digits(few_digits)
+    train(Recipe(epochs=EPOCHS), data, out, "mnist-2d", verbose=0)
+    train(Recipe(epochs=EPOCHS, held_out=6), data, out, "held-out", verbose=0)
     return out
 
 
-def check_equal(one, other):
+def check_equal(one, other, name="mnist-2d"):
     """Check that two folders hold the same model, up to rounding."""
-    weights = [load_pretrained("mnist-2d", folder).get_weights() for folder in (one, other)]
+    weights = [load_pretrained(name, folder).get_weights() for folder in (one, other)]
     assert max(np.abs(a - b).max() for a, b in zip(*weights, strict=True)) < 1e-6
-    histories = [load_history("mnist-2d", folder) for folder in (one, other)]
+    histories = [load_history(name, folder) for folder in (one, other)]
     for loss in (*LOSSES, *(f"val_{loss}" for loss in LOSSES)):
         np.testing.assert_allclose(histories[0][loss], histories[1][loss], rtol=1e-5)
 
 
-def command(data, out):
-    return ["train", "mnist-2d", "--data", str(data), "--out", str(out), "--epochs", str(EPOCHS)]
+def command(data, out, name="mnist-2d"):
+    return ["train", name, "--data", str(data), "--out", str(out), "--epochs", str(EPOCHS)]
 
 
-def run_all(n, data, out, victim=None, moment=""):
+def run_all(n, data, out, victim=None, moment="", name="mnist-2d"):
     """Run n processes, of which the victim stops at a moment; return the exit codes, texts and errors of the others.
 
     They end within a minute after the victim has stopped.
@@ -298,7 +326,7 @@ def run_all(n, data, out, victim=None, moment=""):
         environments[victim]["STOPPED"] = moment
     running = [
         subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, *command(data, out)],
+            [sys.executable, "-c", PROGRAM, *command(data, out, name)],
             env={**os.environ, **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -330,10 +358,12 @@ def check_lost(result):
 
 @pytest.mark.slow
 def test_four_processes_give_the_result_of_one(few_digits, alone, tmp_path):
-    """The last batch has 10 images, fewer than four processes have slots."""
-    codes, texts, errors = run_all(4, few_digits, tmp_path)
+    """The last batch has 4 images, and validation has 6, which is fewer than one of the processes has slots."""
+    codes, texts, errors = run_all(4, few_digits, tmp_path, name="held-out")
     assert codes == [0] * 4 and errors == ("",) * 4
-    check_equal(alone, tmp_path)
+    check_equal(alone, tmp_path, "held-out")
+    one, several = (load_manifest(folder)["held-out"]["measured"] for folder in (alone, tmp_path))
+    assert several["test_loss"] == pytest.approx(one["test_loss"], rel=1e-5)
     digests = [line for text in texts for line in text.splitlines() if line.startswith("weights ")]
     assert len(digests) == 4 and len(set(digests)) == 1
 
