@@ -25,7 +25,7 @@ import cvae_lib._tensorflow  # noqa: F401
 import keras
 import tensorflow as tf
 
-# The only door to the time after which a process counts as lost.
+# A private module, and the only door to the time after which a process counts as lost.
 from tensorflow.python.eager import context
 
 from cvae_lib.data import Dataset
@@ -99,9 +99,10 @@ def read_tf_config(text: str) -> tuple[list[str], int]:
     addresses = [*jobs.get("chief", []), *jobs.get("worker", [])]
     if len(set(addresses)) < len(addresses):
         raise refuse(f"one address twice in {addresses}")
-    bad = [address for address in addresses if not isinstance(address, str) or not address.rpartition(":")[2].isdigit()]
-    if bad:
-        raise refuse(f"{bad[0]!r} as an address")
+    for address in addresses:
+        port = str(address).rpartition(":")[2]
+        if not (port.isdecimal() and 0 < int(port) < 2**16):
+            raise refuse(f"{address!r} as an address")
     if not isinstance(index, int) or not 0 <= index < sizes.get(kind, 0):
         raise refuse(f"the task {kind!r} with index {index!r}, which the cluster does not have")
     return addresses, index + (kind == "worker") * sizes.get("chief", 0)
@@ -129,7 +130,7 @@ def meet(cluster: Cluster, facts: Mapping[str, Any], seconds: float = MEETING_SE
         )
     except OSError as error:
         raise TrainingError(
-            f"{address}: found its port in use ({error.strerror}); expected a free one. Stop the other process, or "
+            f"{address}: found its port in use ({os.strerror(error.errno)}); expected a free one. Stop the other process, or "
             "give each process its own place and port."
         ) from error
     with server:
@@ -213,16 +214,13 @@ def choose_strategy(cluster: Cluster | None, recipe: Recipe, facts: Mapping[str,
     """Return the strategy of this process: that of its cluster, of the GPUs of the machine, or TensorFlow's default.
 
     The processes of a cluster meet first, with the recipe, these facts, the versions of the packages and the source of
-    this one. Raises
-    TrainingError where they do not fit together, where this process has used TensorFlow before, and for a recipe with
-    dropout: what is left out would depend on the number of processes. On the GPUs of one machine such a recipe uses
-    one.
+    this one. A recipe with dropout is for one process and one GPU, because the units that are left out would depend on
+    their number. Raises TrainingError for such a recipe in a cluster, where the processes do not fit together, and
+    where this one has used TensorFlow before.
     """
     if cluster is None:
-        gpus = tf.config.list_logical_devices("GPU")
-        return (
-            tf.distribute.MirroredStrategy() if len(gpus) > 1 and not recipe.dropout else tf.distribute.get_strategy()
-        )
+        several = len(tf.config.list_logical_devices("GPU")) > 1 and not recipe.dropout
+        return tf.distribute.MirroredStrategy() if several else tf.distribute.get_strategy()
     if recipe.dropout:
         raise TrainingError(
             f"dropout: found {recipe.dropout} in a training by several processes; expected 0, because the units that "

@@ -54,6 +54,7 @@ def test_tf_config_gives_the_addresses_and_the_place():
         (config("chief", worker=["a:1", "b:1"]), "the task 'chief'"),
         (config(worker=["a:1", "a:1"]), "one address twice"),
         (config(worker=["a", "b:1"]), "'a' as an address"),
+        (config(worker=["a:1", "b:70000"]), "'b:70000' as an address"),
         (config(worker=["a:1"], ps=["b:1"]), "processes of the kind ps"),
     ],
 )
