@@ -130,8 +130,8 @@ def meet(cluster: Cluster, facts: Mapping[str, Any], seconds: float = MEETING_SE
         )
     except OSError as error:
         raise TrainingError(
-            f"{address}: found its port in use ({os.strerror(error.errno)}); expected a free one. Stop the other process, or "
-            "give each process its own place and port."
+            f"{address}: found its port in use ({os.strerror(error.errno or 0)}); expected a free one. Stop the other "
+            "process, or give each process its own place and port."
         ) from error
     with server:
         wrong = ask_chief(cluster, facts, seconds) if cluster.rank else receive_all(server, cluster, facts, seconds)
