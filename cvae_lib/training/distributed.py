@@ -233,7 +233,7 @@ def choose_strategy(cluster: Cluster | None, recipe: Recipe, facts: Mapping[str,
         )
     sources = sorted(Path(cvae_lib.__file__).parent.rglob("*.py"))
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
-    meet(cluster, {**asdict(recipe), **facts, **describe_versions(), "source of cvae_lib": digest})
+    meet(cluster, {**asdict(recipe), **facts, **describe_versions(), "source of cvae_lib": digest[:16]})
     return connect(cluster)
 
 
