@@ -1,6 +1,7 @@
 """Images with their labels, in a training and a test set, and what a recipe makes of them."""
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -16,21 +17,14 @@ Edition = Literal["full", "sample", "custom"]
 
 
 @dataclass(frozen=True, eq=False)
-class Dataset:
-    """A training and a test set of images with labels.
+class ImageData(ABC):
+    """Base class: what a network and a run have to know of images with labels, wherever these are."""
 
-    The arrays in [0, 1] and the vectors `label` are computed when they are first asked for.
-    """
-
-    pixels_train: np.ndarray  # grey or colour values 0 to 255: uint8, (n, n_x), row by row from the top left
-    y_train: np.ndarray  # labels that fit the condition: int64, (n,), of Classes; float32, (n, n_y), of Numbers
-    pixels_test: np.ndarray
-    y_test: np.ndarray
     image_shape: tuple[int, ...]  # (height, width) or (height, width, channels)
     condition: Classes | Numbers  # what the labels mean
     edition: Edition  # "full" is MNIST itself, "sample" a part of it, "custom" anything else
-    source: str  # where the arrays came from
-    digest: str  # SHA-256 of the bytes of pixels and labels as they were loaded
+    source: str  # where the images came from
+    digest: str  # SHA-256 that tells these data from any others
 
     @property
     def n_x(self) -> int:
@@ -41,6 +35,40 @@ class Dataset:
     def n_y(self) -> int:
         """The length of a vector `label`."""
         return self.condition.n_y
+
+    @property
+    @abstractmethod
+    def n_train(self) -> int:
+        """The number of training images."""
+
+    @property
+    @abstractmethod
+    def n_test(self) -> int:
+        """The number of test images."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset(ImageData):
+    """A training and a test set of images with labels, in memory.
+
+    The arrays in [0, 1] and the vectors `label` are computed when they are first asked for. The digest is that of the
+    bytes of pixels and labels as they were loaded.
+    """
+
+    pixels_train: np.ndarray  # grey or colour values 0 to 255: uint8, (n, n_x), row by row from the top left
+    y_train: np.ndarray  # labels that fit the condition: int64, (n,), of Classes; float32, (n, n_y), of Numbers
+    pixels_test: np.ndarray
+    y_test: np.ndarray
+
+    @property
+    def n_train(self) -> int:
+        """The number of training images."""
+        return len(self.y_train)
+
+    @property
+    def n_test(self) -> int:
+        """The number of test images."""
+        return len(self.y_test)
 
     @cached_property
     def x_train(self) -> np.ndarray:

@@ -174,10 +174,7 @@ def check_dataset(
 
 def check_images(x: np.ndarray, where: str, image_shape: tuple[int, ...]) -> None:
     """Raise DataError, naming `where`, unless x holds images of this shape, flat or not, as bytes."""
-    is_grey_or_rgb = len(image_shape) == 2 or (len(image_shape) == 3 and image_shape[2] == 3)
-    if not is_grey_or_rgb or min(image_shape) < 1:
-        remedy = "Reshape the images, or pass the image_shape of flat ones."
-        raise DataError(where, f"images of shape {image_shape}", "(height, width) or (height, width, 3)", remedy)
+    check_shape(image_shape, where, "Reshape the images, or pass the image_shape of flat ones.")
     n_x = math.prod(image_shape)
     if x.shape[1:] not in (image_shape, (n_x,)):
         expected = f"(n, {', '.join(map(str, image_shape))}) or (n, {n_x})"
@@ -186,3 +183,10 @@ def check_images(x: np.ndarray, where: str, image_shape: tuple[int, ...]) -> Non
         raise DataError(where, f"dtype {x.dtype}", "uint8, grey values 0 to 255", FORMAT_REMEDY)
     if len(x) == 0:
         raise DataError(where, "no images", "at least one", FORMAT_REMEDY)
+
+
+def check_shape(image_shape: tuple[int, ...], where: str | Path, remedy: str) -> None:
+    """Raise DataError, naming `where`, unless this is the shape of a grey or of a colour image."""
+    is_grey_or_rgb = len(image_shape) == 2 or (len(image_shape) == 3 and image_shape[2] == 3)
+    if not is_grey_or_rgb or min(image_shape) < 1:
+        raise DataError(where, f"images of shape {image_shape}", "(height, width) or (height, width, 3)", remedy)

@@ -1,6 +1,7 @@
 """The command line: `train`, `classifier`, `sweep` and `snapshots` make what ships, `export` feeds the explorer.
 
-`launch` starts several processes of `train` on this machine.
+`launch` starts several processes of `train` on this machine, and `shard` writes the files that `train` reads while it
+trains.
 """
 
 import argparse
@@ -11,6 +12,7 @@ from dataclasses import replace
 
 from cvae_lib import BookError
 from cvae_lib.data import load_mnist
+from cvae_lib.data.shards import load_data
 from cvae_lib.pretrained import load_manifest
 from cvae_lib.training.recipes import RECIPES
 
@@ -41,7 +43,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("train", help="train a recipe and write weights, history and manifest entry")
     command.add_argument("name", choices=RECIPES, metavar="name", help="the recipe: %(choices)s")
-    add_data(command)
+    add_data(command, ", a folder of shards")
     command.add_argument("--epochs", type=at_least(1), help="how many epochs, at most (default: the recipe's)")
     add_seed(command, "weights, order and epsilon")
     add_out(command, "trained")
@@ -53,6 +55,14 @@ def make_parser() -> argparse.ArgumentParser:
         "arguments", nargs=argparse.REMAINDER, metavar="-- train name ...", help="the command train, with its options"
     )
     command.set_defaults(run=run_launch, interrupted="The same command goes on from the last finished epoch.")
+
+    command = commands.add_parser("shard", help="write data into files that `train --data` reads while it trains")
+    add_data(command)
+    command.add_argument(
+        "--shards", type=at_least(1), default=16, help="how many files of training images (default: %(default)s)"
+    )
+    add_out(command, "shards")
+    command.set_defaults(run=run_shard, interrupted="Nothing was written; the same command begins again.")
 
     command = commands.add_parser("classifier", help="train the network that reads what the models draw")
     add_data(command)
@@ -81,9 +91,11 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def add_data(command: argparse.ArgumentParser) -> None:
-    """Give a command the option that chooses the data."""
-    command.add_argument("--data", help="full, sample, an .npz file or a folder of IDX files (default: CVAE_DATA)")
+def add_data(command: argparse.ArgumentParser, more: str = "") -> None:
+    """Give a command the option that chooses the data; `more` names other kinds that it takes."""
+    command.add_argument(
+        "--data", help=f"full, sample, an .npz file{more} or a folder of IDX files (default: CVAE_DATA)"
+    )
 
 
 def add_seed(command: argparse.ArgumentParser, what: str) -> None:
@@ -116,7 +128,7 @@ def run_train(options: argparse.Namespace) -> str:
     recipe = RECIPES[options.name]
     if options.epochs is not None:
         recipe = replace(recipe, epochs=options.epochs)
-    data = load_mnist(options.data)
+    data = load_data(options.data)
     from cvae_lib.training.loop import train
 
     history = train(recipe, data, options.out, options.name, options.seed)
@@ -137,6 +149,18 @@ def run_launch(options: argparse.Namespace) -> str:
 
     launch(options.workers, arguments)
     return f"launch: {options.workers} processes trained together"
+
+
+def run_shard(options: argparse.Namespace) -> str:
+    """Write data into shards as the options say; return the summary line to print."""
+    data = load_mnist(options.data)
+    from cvae_lib.training.records import write_dataset
+
+    found = write_dataset(data, options.out, options.shards)
+    return (
+        f"shards: {found.n_train:,} training images in {len(found.train)} files and {found.n_test:,} test images in "
+        f"{len(found.test)}; written to {options.out}"
+    )
 
 
 def run_classifier(options: argparse.Namespace) -> str:

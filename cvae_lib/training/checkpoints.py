@@ -22,7 +22,7 @@ import cvae_lib._tensorflow  # noqa: F401
 import keras
 
 from cvae_lib import BookError
-from cvae_lib.data import Dataset
+from cvae_lib.data.dataset import ImageData
 from cvae_lib.data.mnist import DIGITS
 from cvae_lib.model import CVAE
 from cvae_lib.pretrained import describe_versions, digest_file, read_history, write_manifest, write_text
@@ -158,12 +158,12 @@ def save_model(name: str, model: CVAE, history: list[dict[str, Any]], facts: dic
     write_manifest(out, name, entry)
 
 
-def describe_protocol(recipe: Recipe, data: Dataset) -> dict[str, Any]:
+def describe_protocol(recipe: Recipe, data: ImageData) -> dict[str, Any]:
     """Say how a recipe trains on these data and what its losses are measured on: a dict for the manifest."""
     objective = ("labelled", "pixels", "beta", "warm_up", "continuous", "dropout")
-    n_validation, which = (recipe.held_out, "held-out training") if recipe.held_out else (len(data.y_test), "test")
+    n_validation, which = (recipe.held_out, "held-out training") if recipe.held_out else (data.n_test, "test")
     return {
-        "training": f"{len(data.y_train) - recipe.held_out} images",
+        "training": f"{data.n_train - recipe.held_out} images",
         "validation": f"{n_validation} {which} images, one sample of z an image, after each epoch",
         "selection": "the last epoch's weights",
         "optimizer": f"Adam, learning rate {recipe.learning_rate}, {recipe.schedule}",
@@ -174,7 +174,7 @@ def describe_protocol(recipe: Recipe, data: Dataset) -> dict[str, Any]:
     }
 
 
-def describe_command(name: str, recipe: Recipe, data: Dataset, seed: int, jit_compile: bool) -> str:
+def describe_command(name: str, recipe: Recipe, data: ImageData, seed: int, jit_compile: bool) -> str:
     """Say how to make the model again: by the command, or by a call in Python where the command lacks an option."""
     has_name = name in RECIPES and replace(RECIPES[name], epochs=recipe.epochs) == recipe
     is_mnist = data.edition != "custom" or (data.condition == DIGITS and Path(data.source).exists())
@@ -184,6 +184,6 @@ def describe_command(name: str, recipe: Recipe, data: Dataset, seed: int, jit_co
     return f"cvae_lib.training.loop.train({recipe!r}, data, out, {settings})"
 
 
-def describe_data(data: Dataset) -> str:
+def describe_data(data: ImageData) -> str:
     """Say how the option --data names these data, which the command line has loaded."""
     return shlex.quote(data.source) if data.edition == "custom" else data.edition

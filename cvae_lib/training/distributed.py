@@ -29,12 +29,14 @@ import tensorflow as tf
 from tensorflow.python.eager import context
 
 from cvae_lib.data import Dataset
+from cvae_lib.data.shards import ShardedData
 from cvae_lib.model import kl_loss
 from cvae_lib.pretrained import describe_versions
-from cvae_lib.training.batches import STEPS_PER_CALL, count_steps, make_batch_lookup
+from cvae_lib.training.batches import STEPS_PER_CALL, count_steps, make_batch_lookup, shuffled_index_blocks
 from cvae_lib.training.checkpoints import LOSSES, TrainingError
 from cvae_lib.training.compiled import CompiledCVAE, apply_together
 from cvae_lib.training.recipes import Recipe
+from cvae_lib.training.records import Share, divide, make_record_decoder, record_batches, shuffled_record_blocks
 
 MEETING_SECONDS = 45  # how long the processes wait for each other at the start
 LOST_SECONDS = 20  # how long a process may be silent before the others take it for lost
@@ -270,17 +272,36 @@ def connect(cluster: Cluster) -> tf.distribute.Strategy:
 
 
 def make_steps(
-    strategy: tf.distribute.Strategy, model: CompiledCVAE, data: Dataset, batch_size: int, seed: int, jit_compile: bool
+    strategy: tf.distribute.Strategy,
+    model: CompiledCVAE,
+    data: Dataset | ShardedData,
+    shares: Sequence[Share],
+    batch_size: int,
+    seed: int,
+    first_epoch: int,
+    jit_compile: bool,
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Make the functions (train, validate) of (epoch, first, steps), which make so many steps of an epoch.
+    """Make the functions (train, validate) of (epoch, first, steps), which make the next so many steps of an epoch.
 
     Each returns the sums of the reconstruction loss and of the KL loss over the images of these steps, (2,), in nats,
     over all processes. In step s of epoch e the order of the images and the draws of epsilon depend on the seed, e and
-    s alone, as in `loop.train`; validation goes on with the draws that follow those of training.
+    s alone, as in `loop.train`; validation goes on with the draws that follow those of training. Of data in
+    shards, of which each process reads its share, the images of a step depend on the number of processes, too.
     """
     cvae, optimizer = model.cvae, model.optimizer
     width = math.ceil(batch_size / strategy.num_replicas_in_sync)  # slots of a replica; the last ones may be empty
-    n = len(data.y_train)
+    n = data.n_train
+    n_local = len(strategy.extended.worker_devices)  # replicas of this process
+    if isinstance(data, ShardedData):
+        share = shares[strategy.cluster_resolver.task_id if strategy.cluster_resolver else 0]
+        steps = max(each.steps for each in shares)
+        blocks = shuffled_record_blocks(data, share.shards, share.width, 1, steps, seed, first_epoch)
+        test, look_up_test = record_batches(data, batch_size), make_record_decoder(data)
+    else:
+        blocks = shuffled_index_blocks(n, batch_size, 1, seed, first_epoch)
+        test = tf.data.Dataset.range(data.n_test).batch(batch_size)
+        look_up_test = make_batch_lookup(data.pixels_test, data.label_test)
+    train_rows, test_rows = iter(blocks), iter(test.repeat())
 
     def choose_slots(step: Any, of: int) -> tuple[Any, Any, Any]:
         """Return the places of this replica in the batch, (width,), which of them count, and the batch's size."""
@@ -315,19 +336,22 @@ def make_steps(
     def measure(x: Any, label: Any, places: Any, weight: Any, draw: Any) -> Any:
         return sum_losses(x, label, places, weight, draw, training=False)
 
-    def train_step(order: Any, epoch: Any, step: Any) -> Any:
-        places, weight, count = choose_slots(step, n)
-        # Outside of XLA, which would copy the pixels of all images.
-        (x, label), _ = model.look_up(tf.gather(order, step * batch_size + places))
+    def train_step(rows: Any, epoch: Any, step: Any) -> Any:
+        if shares:
+            replica = tf.distribute.get_replica_context().replica_id_in_sync_group % n_local
+            rows, places, weight = share.take(rows, replica, n_local)
+            count = sum(each.count(step + 1) - each.count(step) for each in shares)
+        else:
+            places, weight, count = choose_slots(step, n)
+            rows = tf.gather(rows, places)
+        (x, label), _ = model.look_up(rows)  # outside of XLA, which would copy the pixels of all images
         losses, gradients = differentiate(x, label, places, weight, seed_draw(epoch, step), count)
         optimizer.apply(gradients, model.trainable_variables)  # adds them up: neither in a loop nor compiled by XLA
         return tf.cast(losses, "float64")  # in float32 the sum over 60,000 images would lose its third decimal
 
-    look_up_validation = make_batch_lookup(data.pixels_test, data.label_test)
-
-    def validation_step(epoch: Any, step: Any) -> Any:
-        places, weight, _ = choose_slots(step, len(data.y_test))
-        (x, label), _ = look_up_validation(step * batch_size + places)
+    def validation_step(rows: Any, epoch: Any, step: Any) -> Any:
+        places, weight, _ = choose_slots(step, data.n_test)
+        (x, label), _ = look_up_test(tf.gather(rows, places))
         draw = seed_draw(epoch, count_steps(n, batch_size) + step)
         return tf.cast(measure(x, label, places, weight, draw), "float64")
 
@@ -341,22 +365,21 @@ def make_steps(
         def add_up(part: Any) -> Any:
             return tf.distribute.get_replica_context().all_reduce("SUM", tf.identity(part))
 
-        part = total / len(strategy.extended.worker_devices)
+        part = total / n_local
         return strategy.experimental_local_results(strategy.run(add_up, args=(part,)))[0]
 
     @tf.function
     def train(epoch: Any, first: Any, steps: Any) -> Any:
-        order = tf.random.experimental.stateless_shuffle(tf.range(n), seed=[seed, tf.cast(epoch, "int64")])
         total = tf.zeros(2, "float64")
         for step in tf.range(first, first + steps):
-            total += add_replicas(strategy.run(train_step, args=(order, epoch, step)))
+            total += add_replicas(strategy.run(train_step, args=(next(train_rows)[0], epoch, step)))
         return add_processes(total)
 
     @tf.function
     def validate(epoch: Any, first: Any, steps: Any) -> Any:
         total = tf.zeros(2, "float64")
         for step in tf.range(first, first + steps):
-            total += add_replicas(strategy.run(validation_step, args=(epoch, step)))
+            total += add_replicas(strategy.run(validation_step, args=(next(test_rows), epoch, step)))
         return add_processes(total)
 
     return train, validate
@@ -366,7 +389,7 @@ def fit_together(
     strategy: tf.distribute.Strategy,
     model: CompiledCVAE,
     recipe: Recipe,
-    data: Dataset,
+    data: Dataset | ShardedData,
     seed: int,
     first_epoch: int,
     callbacks: Sequence[keras.callbacks.Callback],
@@ -378,8 +401,12 @@ def fit_together(
     model was made, and its weights loaded, within the strategy's scope. The callbacks run in every process. Raises
     TrainingError where another process is lost.
     """
-    steps, steps_validation = (count_steps(len(y), recipe.batch_size) for y in (data.y_train, data.y_test))
-    train, validate = make_steps(strategy, model, data, recipe.batch_size, seed, jit_compile)
+    steps, steps_test = (count_steps(n, recipe.batch_size) for n in (data.n_train, data.n_test))
+    shares: list[Share] = []
+    if isinstance(data, ShardedData):
+        shares = divide(data, recipe.batch_size, strategy.num_replicas_in_sync // len(strategy.extended.worker_devices))
+        steps = max(share.steps for share in shares)
+    train, validate = make_steps(strategy, model, data, shares, recipe.batch_size, seed, first_epoch, jit_compile)
     calls = keras.callbacks.CallbackList(
         list(callbacks), add_progbar=bool(verbose), model=model, verbose=verbose, epochs=recipe.epochs, steps=steps
     )
@@ -392,11 +419,13 @@ def fit_together(
             for first in range(0, steps, STEPS_PER_CALL):
                 at_once = min(STEPS_PER_CALL, steps - first)
                 total = total + train(*map(tf.constant, (epoch, first, at_once))).numpy()
-                seen = min((first + at_once) * recipe.batch_size, len(data.y_train))
+                seen = min((first + at_once) * recipe.batch_size, data.n_train)
                 calls.on_train_batch_end(first + at_once - 1, name_losses(total / seen))
-            validation = validate(*map(tf.constant, (epoch, 0, steps_validation))).numpy() / len(data.y_test)
-            logs = name_losses(total / len(data.y_train))
+            validation = validate(*map(tf.constant, (epoch, 0, steps_test))).numpy() / data.n_test
+            logs = name_losses(total / data.n_train)
             logs.update({f"val_{name}": value for name, value in name_losses(validation).items()})
+            # With shards the number of processes may change the steps of an epoch, and a later run may have another.
+            model.optimizer.iterations.assign((epoch + 1) * count_steps(data.n_train, recipe.batch_size))
             calls.on_epoch_end(epoch, logs)
             if model.stop_training:
                 break

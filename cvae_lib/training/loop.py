@@ -5,7 +5,7 @@ All that is random in an epoch, the order of the images and the draws of epsilon
 seed and the number of the epoch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -14,8 +14,11 @@ import cvae_lib._tensorflow  # noqa: F401
 
 # isort: split
 import keras
+import tensorflow as tf
 
 from cvae_lib.data import Dataset, binarise, drop_labels, hold_out
+from cvae_lib.data.dataset import ImageData
+from cvae_lib.data.shards import ShardedData, check_digests
 from cvae_lib.objectives import AlteredCVAE
 from cvae_lib.training.batches import (
     batches_in_order,
@@ -23,6 +26,7 @@ from cvae_lib.training.batches import (
     make_batch_lookup,
     shuffled_index_blocks,
     steps_per_call,
+    without_autotune,
 )
 from cvae_lib.training.checkpoints import (
     COLUMNS,
@@ -41,11 +45,18 @@ from cvae_lib.training.checkpoints import (
 from cvae_lib.training.compiled import CompiledCVAE
 from cvae_lib.training.distributed import choose_strategy, find_cluster, fit_together, name_the_lost
 from cvae_lib.training.recipes import Recipe
+from cvae_lib.training.records import (
+    divide,
+    make_record_decoder,
+    record_batches,
+    shuffled_record_blocks,
+    steps_of_a_block,
+)
 
 
 def train(
     recipe: Recipe,
-    data: Dataset,
+    data: Dataset | ShardedData,
     out: str | Path,
     name: str = "cvae",
     seed: int = 1,
@@ -60,18 +71,26 @@ def train(
     and others later. callbacks are Keras callbacks, called after those of the run. Returns the history: a dict from
     column to a list, one value an epoch, losses in nats an image.
 
+    Data in shards are read while they are trained on, once their digests have been checked; see `records`.
+
     Where TF_CONFIG or Slurm says that this process is one of several, or the machine has several GPUs, all of them
     train together, with the same result up to rounding. The first process, the chief, writes the files. To go on with
     an interrupted run, all processes have to see the folder `out`.
 
-    Raises TrainingError for a name that is no file name, a seed out of range, too few images to hold out, a folder that
-    holds an unfinished run with other settings, a loss that is not finite, or processes that do not fit together or are
-    lost.
+    Raises TrainingError for a name that is no file name, a seed out of range, too few images to hold out, a recipe that
+    changes the images of shards, a folder that holds an unfinished run with other settings, a loss that is not finite,
+    or processes that do not fit together or are lost; DataError for a shard that was altered.
     """
     check_run(recipe, data, name, seed)
     cluster = find_cluster()
-    data = prepare(data, recipe)
-    training = hold_out(data, recipe.held_out) if recipe.held_out else data
+    training: Dataset | ShardedData
+    if isinstance(data, ShardedData):
+        training = data
+        rank, processes = (cluster.rank, len(cluster.addresses)) if cluster else (0, 1)
+        check_digests(data, (*divide(data, recipe.batch_size, processes)[rank].shards, *data.test))
+    else:
+        data = prepare(data, recipe)
+        training = hold_out(data, recipe.held_out) if recipe.held_out else data
     out = Path(out)
     settings = {"seed": seed, "digest": data.digest, "jit_compile": jit_compile}
     run, checkpoint = {"recipe": asdict(recipe), **settings}, out / f"{name}.partial"
@@ -80,8 +99,7 @@ def train(
     if is_chief:
         open_checkpoint(checkpoint, run)
 
-    n = len(training.y_train)
-    steps, at_once = count_steps(n, recipe.batch_size), steps_per_call(n, recipe.batch_size)
+    steps = count_steps(training.n_train, recipe.batch_size)
     with name_the_lost(), strategy.scope():
         model = make_model(recipe, training, seed, jit_compile)
         history = resume(model, checkpoint, steps)
@@ -89,13 +107,14 @@ def train(
     if len(history) == recipe.epochs or should_stop_early(history, recipe.patience):
         pass  # the run was stopped between its last epoch and what follows
     elif strategy.num_replicas_in_sync == 1:
+        blocks, blocks_per_epoch = read_blocks(training, recipe.batch_size, seed, len(history))
         model.fit(
-            shuffled_index_blocks(n, recipe.batch_size, at_once, seed, len(history)),
-            steps_per_epoch=steps // at_once,
+            blocks,
+            steps_per_epoch=blocks_per_epoch,
             initial_epoch=len(history),
             epochs=recipe.epochs,
             shuffle=False,
-            validation_data=batches_in_order(training.pixels_test, training.label_test, recipe.batch_size),
+            validation_data=read_validation(training, recipe.batch_size),
             callbacks=[SeedEachEpoch(seed), *callbacks],
             verbose=verbose,
         )
@@ -112,8 +131,7 @@ def train(
             weights, model = model.get_weights(), make_model(recipe, training, seed, jit_compile)
             model.set_weights(weights)
         reset_random_state(model.cvae, seed, epoch=len(history))
-        batches = batches_in_order(data.pixels_test, data.label_test, recipe.batch_size)
-        test = model.evaluate(batches, verbose=0, return_dict=True)
+        test = model.evaluate(read_validation(data, recipe.batch_size), verbose=0, return_dict=True)
         measured.update({f"test_{loss}": round(float(test[loss]), 4) for loss in LOSSES})
     facts = {
         "seed": seed,
@@ -127,15 +145,24 @@ def train(
     return {column: [row[column] for row in history] for column in COLUMNS}
 
 
-def check_run(recipe: Recipe, data: Dataset, name: str, seed: int) -> None:
+def check_run(recipe: Recipe, data: ImageData, name: str, seed: int) -> None:
     """Raise TrainingError for arguments that would fail, or silently go wrong, only after training has begun."""
     if not name or Path(name).name != name:
         raise TrainingError(f"name: found {name!r}; expected the name of a file, without a folder.")
     if not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise TrainingError(f"seed: found {seed!r}; expected an int from 0 to 2**32 - 1.")
-    n = len(data.y_train)
-    if recipe.held_out >= n:
-        raise TrainingError(f"held_out: found {recipe.held_out}; expected fewer than the {n} training images.")
+    if recipe.held_out >= data.n_train:
+        raise TrainingError(
+            f"held_out: found {recipe.held_out}; expected fewer than the {data.n_train} training images."
+        )
+    if isinstance(data, ShardedData):
+        for setting in ("held_out", "labelled", "pixels"):
+            found, expected = getattr(recipe, setting), getattr(Recipe(), setting)
+            if found != expected:
+                raise TrainingError(
+                    f"{setting}: found {found!r} for data in shards, which are trained on as they are; expected "
+                    f"{expected!r}. Change the images or labels first, and write those into shards."
+                )
 
 
 def prepare(data: Dataset, recipe: Recipe) -> Dataset:
@@ -144,10 +171,37 @@ def prepare(data: Dataset, recipe: Recipe) -> Dataset:
     return binarise(data) if recipe.pixels == "binary" else data
 
 
-def make_model(recipe: Recipe, data: Dataset, seed: int, jit_compile: bool = True) -> CompiledCVAE:
-    """Make the model of a recipe for images and labels of these sizes, compiled to be trained by blocks of indices."""
+def make_look_up(data: Dataset | ShardedData) -> Callable[[Any], Any]:
+    """Make the function by which a model gets its training batches, ((x, label), x), from what `read_blocks` yields."""
+    if isinstance(data, ShardedData):
+        return make_record_decoder(data)
+    return make_batch_lookup(data.pixels_train, data.label_train)
+
+
+def read_blocks(
+    data: Dataset | ShardedData, batch_size: int, seed: int, first_epoch: int
+) -> tuple[tf.data.Dataset, int]:
+    """Return the blocks of batches that one process trains on, for ever, and how many there are in an epoch."""
+    steps = count_steps(data.n_train, batch_size)
+    if isinstance(data, ShardedData):
+        at_once = steps_of_a_block(data, batch_size)
+        blocks = steps // at_once
+        return shuffled_record_blocks(data, data.train, batch_size, at_once, blocks, seed, first_epoch), blocks
+    at_once = steps_per_call(data.n_train, batch_size)
+    return shuffled_index_blocks(data.n_train, batch_size, at_once, seed, first_epoch), steps // at_once
+
+
+def read_validation(data: Dataset | ShardedData, batch_size: int) -> tf.data.Dataset:
+    """Return the batches of the test images, ((x, label), x), once."""
+    if isinstance(data, ShardedData):
+        return without_autotune(record_batches(data, batch_size).map(make_record_decoder(data)))
+    return batches_in_order(data.pixels_test, data.label_test, batch_size)
+
+
+def make_model(recipe: Recipe, data: Dataset | ShardedData, seed: int, jit_compile: bool = True) -> CompiledCVAE:
+    """Make the model of a recipe for images and labels of these sizes, compiled to be trained by `read_blocks`."""
     keras.utils.set_random_seed(seed)
-    steps = count_steps(len(data.y_train), recipe.batch_size)
+    steps = count_steps(data.n_train, recipe.batch_size)
     cvae = AlteredCVAE(
         n_z=recipe.n_z,
         n_hidden=recipe.n_hidden,
@@ -160,7 +214,7 @@ def make_model(recipe: Recipe, data: Dataset, seed: int, jit_compile: bool = Tru
         dropout=recipe.dropout,
         seed=seed,
     )
-    model = CompiledCVAE(cvae, make_batch_lookup(data.pixels_train, data.label_train))
+    model = CompiledCVAE(cvae, make_look_up(data))
     model.compile(keras.optimizers.Adam(schedule_rate(recipe, steps * recipe.epochs)), jit_compile=jit_compile)
     # Otherwise the first step would build the optimizer, and `fit` would trace and compile the step twice.
     model.optimizer.build(model.trainable_variables)

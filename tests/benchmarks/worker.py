@@ -197,6 +197,49 @@ def measure_ending(autotune, runs=20, epochs=6):
     return {name: seconds[1:] for name, seconds in found.items()}  # the first run compiles
 
 
+def measure_shards(folder, in_memory, segment, segments=3):
+    """Seconds of training on so many images of a folder of shards, which are read meanwhile or held in memory.
+
+    The processors' seconds, of all threads, are those of each time but the first.
+    """
+    import twins
+
+    from cvae_lib.data.shards import open_shards
+    from cvae_lib.training.loop import make_model, read_blocks
+    from cvae_lib.training.recipes import RECIPES
+
+    data, recipe = open_shards(folder), RECIPES["mnist-2d"]
+    data = read_all(data) if in_memory else data
+    model = make_model(recipe, data, seed=1)
+    blocks, per_epoch = read_blocks(data, recipe.batch_size, seed=1, first_epoch=0)
+    calls = per_epoch * segment // data.n_train
+    twins.time_fit(model, 1, x=blocks, steps_per_epoch=calls, shuffle=False)
+    start = time.process_time()
+    seconds, _ = twins.time_fit(model, segments, x=blocks, steps_per_epoch=calls, shuffle=False)
+    return {"seconds": seconds, "cpu_seconds": (time.process_time() - start) / segments}
+
+
+def read_all(data):
+    """The images of a folder of shards as a data set in memory."""
+    import numpy as np
+
+    from cvae_lib.data import check_dataset
+
+    arrays = {}
+    for split in ("train", "test"):
+        shards, end = getattr(data, split), 0
+        x = np.empty((sum(shard.images for shard in shards), data.n_x), "uint8")
+        y = np.empty(len(x), "int64")
+        for shard in shards:
+            start, end = end, end + shard.images
+            # TFRecord puts 12 bytes before a record and 4 behind it.
+            records = np.fromfile(data.path(shard), "uint8").reshape(shard.images, -1)[:, 12:-4]
+            x[start:end] = records[:, : data.n_x]
+            y[start:end] = np.ascontiguousarray(records[:, data.n_x :]).view("<i4")[:, 0]
+        arrays |= {f"x_{split}": x, f"y_{split}": y}
+    return check_dataset(arrays, data.source, data.image_shape, data.condition)
+
+
 def measure_cold_start(recipe, target=130.77):
     """Seconds from the start of the process to the first validation loss at or below the target, and to the end.
 

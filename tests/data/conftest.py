@@ -10,7 +10,7 @@ import pytest
 from cvae_lib.data.readers import IDX_NAMES, KEYS
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_raw():
     """Make random pictures with labels: every grey value, every class."""
 
