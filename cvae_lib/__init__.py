@@ -18,7 +18,7 @@ pretrained    the models that ship: weights, histories, manifest
 
 The machinery, in three sub-packages:
 
-data          Dataset and its condition; readers that refuse malformed files; MNIST in its two editions
+data          Dataset and its condition; readers that refuse malformed files; MNIST in its two editions; shards
 training      Recipe, and train(recipe, data, out), which can be interrupted, and shared by several processes
 tools         the command line, tables of many runs, the digit classifier, the exports for the page
 

@@ -1,7 +1,8 @@
 """The data: images with labels, from a file to what the networks take.
 
 `conditions` turns labels into vectors, `dataset` holds images and labels, `readers` reads files and refuses what is
-malformed, `mnist` knows the book's own digits and where to get them. Importing this package loads no TensorFlow.
+malformed, `mnist` knows the book's own digits and where to get them, and `shards` is for data larger than memory.
+Importing this package loads no TensorFlow.
 """
 
 from cvae_lib.data.conditions import Classes, Numbers, one_hot

@@ -50,6 +50,25 @@ def test_options_reach_the_run(trained, data_file):
     assert entry["data"] == {"edition": "custom", "sha256": load_digits(data_file).digest}
 
 
+def test_shards_are_written_and_trained_on(data_file, tmp_path, capsys):
+    """The command in the manifest names their folder."""
+    out = tmp_path / "my shards"
+    assert main(["shard", "--data", data_file, "--out", str(out), "--shards", "4"]) == 0
+    shown = capsys.readouterr().out
+    assert shown == f"shards: 40 training images in 4 files and 20 test images in 2; written to {out}\n"
+    assert main(["train", "tiny", "--data", str(out), "--out", str(tmp_path / "trained")]) == 0
+    entry = load_manifest(tmp_path / "trained")["tiny"]
+    assert entry["data"]["sha256"] == digest_file(out / "manifest.json")
+    *_, path = shlex.split(entry["command"])
+    assert path == str(out)
+    capsys.readouterr()
+    assert main(["shard", "--data", data_file, "--out", str(out)]) == 1
+    assert capsys.readouterr().err.startswith(f"error: {out}: found something there; expected a new or an empty folder")
+    (out / "train-00002.tfrecord").unlink()
+    assert main(["train", "tiny", "--data", str(out), "--out", str(tmp_path / "other")]) == 1
+    assert "train-00002.tfrecord: found no such file" in capsys.readouterr().err
+
+
 def test_command_in_the_manifest_makes_the_model_again(trained, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     python, dash_m, package, *arguments = shlex.split(load_manifest(trained)["tiny"]["command"])
@@ -128,6 +147,7 @@ IMPOSSIBLE = [
     (["train", "mnist-2d", "--seed", "-1"], ["--seed", "found '-1'", "at least 0"]),
     (["train", "mnist-2d", "--seed", str(2**32)], ["--seed", f"found '{2**32}'", f"at most {2**32 - 1}"]),
     (["train", "mnist-2d", "--beta", "4"], ["unrecognized", "--beta"]),
+    (["shard", "--shards", "0"], ["--shards", "found '0'", "at least 1"]),
     (["classifier", "--epochs", "0"], ["--epochs", "found '0'", "at least 1"]),
     (["classifier", "--seed", "x"], ["--seed", "found 'x'", "at least 0"]),
     (["sweep", "nonesuch"], ["name", "'nonesuch'", *cli.SWEEPS]),
@@ -139,7 +159,8 @@ IMPOSSIBLE = [
 @pytest.mark.parametrize("arguments, words", IMPOSSIBLE)
 def test_impossible_options_are_refused_by_name(arguments, words, capsys, monkeypatch):
     """Before the data are read, which may have to be downloaded first."""
-    monkeypatch.setattr(cli, "load_mnist", lambda choice: pytest.fail("it reads the data"))
+    for name in ("load_mnist", "load_data"):
+        monkeypatch.setattr(cli, name, lambda choice: pytest.fail("it reads the data"))
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     printed, error = capsys.readouterr()

@@ -27,6 +27,7 @@ from cvae_lib.training.checkpoints import LOSSES, TrainingError
 from cvae_lib.training.distributed import Cluster, choose_strategy, find_cluster, meet, read_tf_config, split_address
 from cvae_lib.training.loop import train
 from cvae_lib.training.recipes import Recipe
+from cvae_lib.training.records import write_dataset
 
 # What the environment says
 
@@ -441,3 +442,47 @@ def test_two_devices_of_one_machine_give_the_result_of_one(few_digits, alone, tm
     done = subprocess.run(program, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8")
     assert done.returncode == 0, done.stderr
     check_equal(alone, tmp_path)
+
+
+# Data in shards
+
+
+@pytest.fixture
+def few_in_shards(few_digits, tmp_path):
+    """The same images in 5 files, and 2 for validation."""
+    return write_dataset(load_digits(few_digits), tmp_path / "shards", 5)
+
+
+@pytest.mark.slow
+def test_a_run_from_shards_goes_on_with_another_number_of_processes(few_in_shards, alone, tmp_path):
+    """The images of a batch depend on that number, and what is learnt from all of them does not."""
+    data, out = few_in_shards.source, tmp_path / "run"
+    check_lost(run_all(2, data, out, 1, f"{DISTRIBUTED}.name_losses 7 SIGKILL"))  # in the third epoch
+    rows = (out / "mnist-2d.partial" / "history.csv").read_text(encoding="utf-8")
+    assert rows.count("\n") == 1 + 2
+    codes, texts, errors = run_all(3, data, out)
+    assert codes == [0] * 3 and errors == ("",) * 3
+    assert len({line for text in texts for line in text.splitlines() if line.startswith("weights ")}) == 1
+    assert (out / "mnist-2d.history.csv").read_text(encoding="utf-8").startswith(rows)
+    history, memory = (load_history("mnist-2d", folder) for folder in (out, alone))
+    assert history["epoch"] == memory["epoch"]
+    for loss in ("loss", "val_loss"):
+        np.testing.assert_allclose(history[loss], memory[loss], rtol=0.02)
+
+
+@pytest.mark.slow
+def test_two_devices_read_shards_as_one_process_does(few_in_shards, tmp_path):
+    train(replace(RECIPES["mnist-2d"], epochs=EPOCHS), few_in_shards, tmp_path / "one", "mnist-2d", verbose=0)
+    program = [sys.executable, "-c", TWO_DEVICES, *command(few_in_shards.source, tmp_path / "two")]
+    done = subprocess.run(program, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    check_equal(tmp_path / "one", tmp_path / "two")
+
+
+@pytest.mark.slow
+def test_a_truncated_shard_is_named_by_every_process(few_in_shards, tmp_path):
+    few_in_shards.path(few_in_shards.train[3]).write_bytes(b"")
+    codes, _, errors = run_all(2, few_in_shards.source, tmp_path / "run")
+    assert codes == [1, 1] and not (tmp_path / "run").exists()
+    for text in errors:
+        assert "train-00003.tfrecord: found 0 bytes; expected" in text and text.count("\n") == 1

@@ -15,7 +15,6 @@ import pytest
 from cvae_lib.data import Classes, DataError, Numbers, check_dataset, load_sample
 from cvae_lib.data.shards import open_shards
 from cvae_lib.pretrained import digest_file, load_history, load_manifest
-from cvae_lib.tools.launch import launch
 from cvae_lib.training import records
 from cvae_lib.training.checkpoints import TrainingError
 from cvae_lib.training.loop import make_model, read_blocks, read_validation, train
@@ -328,26 +327,3 @@ def test_memory_does_not_grow_with_the_images(tmp_path):
         model.fit(blocks, steps_per_epoch=steps, epochs=1, shuffle=False, verbose=0, callbacks=[callback])
         peaks.append(peak)
     assert peaks[1] - peaks[0] < 31e6, peaks
-
-
-# Real processes
-
-
-@pytest.mark.slow
-def test_several_processes_train_from_shards(tmp_path, capfd):
-    """Two come to the loss of one, and three go on with what two left."""
-    data = write_dataset(load_sample(), tmp_path / "shards", 16)
-
-    def run(workers, epochs, out):
-        arguments = ["--data", data.source, "--epochs", str(epochs), "--out", str(tmp_path / out)]
-        assert launch(workers, ["train", "mnist-2d", *arguments]) == 0
-        return load_history("mnist-2d", tmp_path / out)
-
-    one, two = run(1, 4, "one"), run(2, 4, "two")
-    for loss in ("loss", "val_loss"):
-        np.testing.assert_allclose(one[loss], two[loss], rtol=0.03)
-    (data.path(data.train[3])).write_bytes(b"")
-    assert launch(2, ["train", "mnist-2d", "--data", data.source, "--out", str(tmp_path / "none")]) == 1
-    lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 2 and all("train-00003.tfrecord: found 0 bytes" in line for line in lines)
-    assert not (tmp_path / "none").exists()
