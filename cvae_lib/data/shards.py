@@ -63,11 +63,6 @@ class ShardedData(ImageData):
         return sum(shard.images for shard in self.test)
 
     @property
-    def label_dtype(self) -> str:
-        """The type of the numbers that stand behind the pixels in a record."""
-        return choose_label_dtype(self.condition)
-
-    @property
     def record_bytes(self) -> int:
         """The length of a record."""
         return self.n_x + LABEL_BYTES * (1 if isinstance(self.condition, Classes) else self.n_y)
@@ -94,7 +89,7 @@ def load_data(choice: str | Path | None = None) -> Dataset | ShardedData:
     Raises DataError when the named data cannot be used.
     """
     choice = choice or os.environ.get("CVAE_DATA")
-    if choice and (expand_home(choice) / MANIFEST).exists():
+    if choice and choice not in ("full", "sample") and os.path.exists(expand_home(choice) / MANIFEST):
         return open_shards(choice)
     return load_mnist(choice)
 

@@ -14,7 +14,8 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -29,7 +30,18 @@ import tensorflow as tf
 
 from cvae_lib.data import Classes, DataError, Dataset, Numbers
 from cvae_lib.data.readers import check_images
-from cvae_lib.data.shards import FORMAT, MANIFEST, SUFFIX, Shard, ShardedData, choose_label_dtype, open_shards, pack
+from cvae_lib.data.shards import (
+    FORMAT,
+    MANIFEST,
+    SUFFIX,
+    Shard,
+    ShardedData,
+    check_digests,
+    check_files,
+    choose_label_dtype,
+    open_shards,
+    pack,
+)
 from cvae_lib.training.batches import STEPS_PER_CALL, count_steps, steps_per_call, without_autotune
 from cvae_lib.training.checkpoints import TrainingError
 
@@ -91,6 +103,8 @@ def write_shards(
                         where, f"{len(y)} labels for {len(x)} images", "one label an image", "Give as many."
                     )
                 manifest[split].append(asdict(write_shard(path, pack(x, y, condition))))
+            if not manifest[split]:
+                raise DataError(split, "no images", "at least one part", "Give some.")
         (new / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8", newline="\n")
         if out.exists():
             out.rmdir()
@@ -235,3 +249,15 @@ def make_record_decoder(data: ShardedData) -> Callable[[Any], Any]:
         return (x, label), x
 
     return decode
+
+
+@contextmanager
+def name_the_damaged(data: Dataset | ShardedData) -> Iterator[None]:
+    """Raise DataError, naming it, for a shard that was damaged or removed while it was trained on."""
+    try:
+        yield
+    except (tf.errors.NotFoundError, tf.errors.DataLossError):
+        if isinstance(data, ShardedData):  # TensorFlow says what is wrong, and not always where
+            check_files(data)
+            check_digests(data, data.train + data.test)
+        raise

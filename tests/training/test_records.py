@@ -81,6 +81,14 @@ def test_an_interrupted_writing_leaves_nothing(few, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("empty", ["train", "test"])
+def test_no_images_are_refused(few, tmp_path, empty):
+    parts = {"train": [(few.pixels_train, few.y_train)], "test": [(few.pixels_test, few.y_test)]} | {empty: []}
+    with pytest.raises(DataError, match=f"{empty}: found no images"):
+        write_shards(tmp_path / "shards", **parts, image_shape=(6, 5), condition=few.condition)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     "change, where, found",
     [
@@ -277,6 +285,22 @@ def test_an_altered_shard_is_named_before_training(few, tiny, tmp_path):
     with pytest.raises(DataError, match="train-00001.tfrecord: found SHA-256"):
         train(tiny, open_shards(data.source), tmp_path / "out", verbose=0)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "damage, found",
+    [
+        (lambda path: path.unlink(), "no such file"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-7]), "493 bytes"),
+        (lambda path: path.write_bytes(path.read_bytes()[::-1]), "SHA-256"),
+    ],
+)
+def test_a_shard_that_is_damaged_while_it_is_trained_on_is_named(few, tiny, tmp_path, damage, found):
+    data = write_dataset(few, tmp_path / "shards", 6)
+    path = data.path(data.train[2])
+    callback = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: epoch == 0 and damage(path))
+    with pytest.raises(DataError, match=f"train-00002.tfrecord: found {found}"):
+        train(replace(tiny, epochs=9), data, tmp_path, verbose=0, jit_compile=False, callbacks=[callback])
 
 
 def test_other_shards_are_another_run(few, sharded, tiny, tmp_path):
