@@ -1,16 +1,14 @@
 """Measure training from shards against training from memory: python tests/benchmarks/shards.py
 
 For each size, MNIST's digits are repeated, each time shifted by up to two pixels, and written into shards, with one
-part of them in memory at a time. Then processes take turns: one reads the shards while it trains, one holds the same
-images in memory. Each trains on SEGMENT images several times over, and the first time, which compiles, is not counted.
-So both paths and all sizes do the same work, and a machine that slows down slows all of them. The time of the
-processors hardly depends on what else they do.
+part of them in memory at a time. One process trains on them while it reads them and one holds them in memory, which
+shows the memory that each takes. In a third process both ways take turns, SEGMENT images each: so a machine that slows
+down slows both alike. The time of the processors hardly depends on what else they do.
 
 The results go to chapters/results/shards.json. It takes some twenty minutes, 2 GB of disk and 6 GB of memory.
 """
 
 import json
-import statistics
 import sys
 import tempfile
 import time
@@ -22,9 +20,9 @@ from run import ROOT, describe_machine, work
 RESULTS = ROOT / "chapters" / "results" / "shards.json"
 SIZES = (100_000, 500_000, 2_000_000)
 PER_SHARD = 25_000
-SEGMENT = 50_000
-ROUNDS = 3
-PATHS = {"from_shards": False, "from_memory": True}
+SEGMENT = 20_000
+ROUNDS = 15
+PATHS = ("from_shards", "from_memory")
 
 
 def make_parts(digits, n, per_part=PER_SHARD):
@@ -61,18 +59,15 @@ def measure_size(digits, n, folder):
         "seconds_to_write": round(written - start, 1),
         "seconds_to_check": round(time.perf_counter() - written, 1),
     }
-    row |= {path: {"peak_mb": 0, "images_per_second": [], "cpu_seconds": []} for path in PATHS}
-    for _ in range(ROUNDS):
-        for path, in_memory in PATHS.items():
-            found = work("shards", folder=str(folder), in_memory=in_memory, segment=SEGMENT)
-            row[path]["peak_mb"] = max(row[path]["peak_mb"], round(found["peak_mb"]))
-            row[path]["images_per_second"].append(round(SEGMENT / statistics.median(found["seconds"])))
-            row[path]["cpu_seconds"].append(round(found["cpu_seconds"], 2))
-    shards, memory = (row[path] for path in PATHS)
-    pairs = zip(shards["images_per_second"], memory["images_per_second"], strict=True)
-    row["throughput_ratio"] = [round(one / other, 3) for one, other in pairs]
-    pairs = zip(shards["cpu_seconds"], memory["cpu_seconds"], strict=True)
-    row["cpu_ratio"] = [round(one / other, 3) for one, other in pairs]
+    for path in PATHS:
+        alone = work("shards", folder=str(folder), paths=[path], segment=SEGMENT, segments=4)
+        row[path] = {"peak_mb": round(alone["peak_mb"])}
+    found = work("shards", folder=str(folder), paths=PATHS, segment=SEGMENT, segments=ROUNDS)
+    for path in PATHS:
+        row[path]["images_per_second"] = [round(SEGMENT / seconds) for seconds in found[path]["seconds"]]
+        row[path]["cpu_seconds"] = [round(seconds, 3) for seconds in found[path]["cpu_seconds"]]
+    for name, key in (("throughput_ratio", "images_per_second"), ("cpu_ratio", "cpu_seconds")):
+        row[name] = [round(one / other, 3) for one, other in zip(*(row[path][key] for path in PATHS), strict=True)]
     return row
 
 

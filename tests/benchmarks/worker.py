@@ -197,26 +197,32 @@ def measure_ending(autotune, runs=20, epochs=6):
     return {name: seconds[1:] for name, seconds in found.items()}  # the first run compiles
 
 
-def measure_shards(folder, in_memory, segment, segments=3):
-    """Seconds of training on so many images of a folder of shards, which are read meanwhile or held in memory.
+def measure_shards(folder, paths, segment, segments):
+    """Seconds, and the processors' seconds of all threads, that so many images of a folder of shards take in training.
 
-    The processors' seconds, of all threads, are those of each time but the first.
+    paths are "from_shards", which reads them meanwhile, and "from_memory", which holds them. Two take turns, segment
+    by segment. The first segment, which compiles, is not counted.
     """
-    import twins
-
     from cvae_lib.data.shards import open_shards
     from cvae_lib.training.loop import make_model, read_blocks
     from cvae_lib.training.recipes import RECIPES
 
-    data, recipe = open_shards(folder), RECIPES["mnist-2d"]
-    data = read_all(data) if in_memory else data
-    model = make_model(recipe, data, seed=1)
-    blocks, per_epoch = read_blocks(data, recipe.batch_size, seed=1, first_epoch=0)
-    calls = per_epoch * segment // data.n_train
-    twins.time_fit(model, 1, x=blocks, steps_per_epoch=calls, shuffle=False)
-    start = time.process_time()
-    seconds, _ = twins.time_fit(model, segments, x=blocks, steps_per_epoch=calls, shuffle=False)
-    return {"seconds": seconds, "cpu_seconds": (time.process_time() - start) / segments}
+    recipe, trainers = RECIPES["mnist-2d"], {}
+    for path in paths:
+        data = open_shards(folder)
+        data = read_all(data) if path == "from_memory" else data
+        blocks, per_epoch = read_blocks(data, recipe.batch_size, seed=1, first_epoch=0)
+        train_on = make_model(recipe, data, seed=1).make_train_function()
+        trainers[path] = (train_on, iter(blocks), per_epoch * segment // data.n_train)
+    found = {path: {"seconds": [], "cpu_seconds": []} for path in paths}
+    for _ in range(segments + 1):
+        for path, (train_on, blocks, calls) in trainers.items():
+            start, cpu_start = time.perf_counter(), time.process_time()
+            for _ in range(calls):
+                train_on(blocks)
+            found[path]["cpu_seconds"].append(time.process_time() - cpu_start)
+            found[path]["seconds"].append(time.perf_counter() - start)
+    return {path: {name: values[1:] for name, values in row.items()} for path, row in found.items()}
 
 
 def read_all(data):
