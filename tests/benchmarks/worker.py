@@ -212,8 +212,9 @@ def measure_shards(folder, paths, segment, segments):
         data = open_shards(folder)
         data = read_all(data) if path == "from_memory" else data
         blocks, per_epoch = read_blocks(data, recipe.batch_size, seed=1, first_epoch=0)
-        train_on = make_model(recipe, data, seed=1).make_train_function()
-        trainers[path] = (train_on, iter(blocks), per_epoch * segment // data.n_train)
+        model = make_model(recipe, data, seed=1)
+        model.make_train_function()
+        trainers[path] = (model.train_function, iter(blocks), per_epoch * segment // data.n_train)
     found = {path: {"seconds": [], "cpu_seconds": []} for path in paths}
     for _ in range(segments + 1):
         for path, (train_on, blocks, calls) in trainers.items():
