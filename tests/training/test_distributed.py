@@ -472,7 +472,7 @@ def test_a_run_from_shards_goes_on_with_another_number_of_processes(few_in_shard
 
 @pytest.mark.slow
 def test_two_devices_read_shards_as_one_process_does(few_in_shards, tmp_path):
-    train(replace(RECIPES["mnist-2d"], epochs=EPOCHS), few_in_shards, tmp_path / "one", "mnist-2d", verbose=0)
+    train(Recipe(epochs=EPOCHS), few_in_shards, tmp_path / "one", "mnist-2d", verbose=0)
     program = [sys.executable, "-c", TWO_DEVICES, *command(few_in_shards.source, tmp_path / "two")]
     done = subprocess.run(program, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8")
     assert done.returncode == 0, done.stderr
