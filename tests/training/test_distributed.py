@@ -461,7 +461,7 @@ def test_a_run_from_shards_goes_on_with_another_number_of_processes(few_in_shard
     rows = (out / "mnist-2d.partial" / "history.csv").read_text(encoding="utf-8")
     assert rows.count("\n") == 1 + 2
     codes, texts, errors = run_all(3, data, out)
-    assert codes == [0] * 3 and errors == ("",) * 3
+    assert errors == ("",) * 3 and codes == [0] * 3
     assert len({line for text in texts for line in text.splitlines() if line.startswith("weights ")}) == 1
     assert (out / "mnist-2d.history.csv").read_text(encoding="utf-8").startswith(rows)
     history, memory = (load_history("mnist-2d", folder) for folder in (out, alone))

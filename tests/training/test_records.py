@@ -343,7 +343,7 @@ def test_memory_does_not_grow_with_the_images(tmp_path):
         model, (blocks, steps) = make_model(recipe, data, 1, jit_compile=False), read_blocks(data, 1000, 1, 0)
         peak = 0
 
-        def watch(*_):
+        def watch(batch, logs=None):
             nonlocal peak
             peak = max(peak, psutil.Process().memory_info().rss)
 
