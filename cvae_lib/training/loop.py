@@ -105,25 +105,24 @@ def train(
         model = make_model(recipe, training, seed, jit_compile)
         history = resume(model, checkpoint, steps)
     callbacks = [SaveEachEpoch(checkpoint, history, recipe.patience, is_chief), *callbacks]
-    if len(history) == recipe.epochs or should_stop_early(history, recipe.patience):
-        pass  # the run was stopped between its last epoch and what follows
-    else:
-        with name_the_damaged(training):
-            if strategy.num_replicas_in_sync == 1:
-                blocks, blocks_per_epoch = read_blocks(training, recipe.batch_size, seed, len(history))
-                model.fit(
-                    blocks,
-                    steps_per_epoch=blocks_per_epoch,
-                    initial_epoch=len(history),
-                    epochs=recipe.epochs,
-                    shuffle=False,
-                    validation_data=read_validation(training, recipe.batch_size),
-                    callbacks=[SeedEachEpoch(seed), *callbacks],
-                    verbose=verbose,
-                )
-            else:
-                shown = verbose if is_chief else 0
-                fit_together(strategy, model, recipe, training, seed, len(history), callbacks, shown, jit_compile)
+    with name_the_damaged(training):
+        if len(history) == recipe.epochs or should_stop_early(history, recipe.patience):
+            pass  # the run was stopped between its last epoch and what follows
+        elif strategy.num_replicas_in_sync == 1:
+            blocks, blocks_per_epoch = read_blocks(training, recipe.batch_size, seed, len(history))
+            model.fit(
+                blocks,
+                steps_per_epoch=blocks_per_epoch,
+                initial_epoch=len(history),
+                epochs=recipe.epochs,
+                shuffle=False,
+                validation_data=read_validation(training, recipe.batch_size),
+                callbacks=[SeedEachEpoch(seed), *callbacks],
+                verbose=verbose,
+            )
+        else:
+            shown = verbose if is_chief else 0
+            fit_together(strategy, model, recipe, training, seed, len(history), callbacks, shown, jit_compile)
     if not is_chief:
         return {column: [row[column] for row in history] for column in COLUMNS}
 
