@@ -20,7 +20,7 @@ The machinery, in three sub-packages:
 
 data          Dataset and its condition; readers that refuse malformed files; MNIST in its two editions; shards
 training      Recipe, and train(recipe, data, out), which can be interrupted, and shared by several processes
-tools         the command line, tables of many runs, the digit classifier, the exports for the page
+tools         the command line, tables of many runs, here or on a cluster, the digit classifier, the page's exports
 
 Importing this package, `data`, `likelihood`, `metrics`, `plots`, `widgets`, `animation`, `pretrained` or
 `training.recipes` loads no TensorFlow.

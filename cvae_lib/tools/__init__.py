@@ -2,6 +2,7 @@
 
 cli                python -m cvae_lib train | classifier | sweep | snapshots | export
 sweeps             tables of many training runs
+executors          calls in processes of their own, on this machine or on a Dask cluster
 digit_classifier   the network that reads what the models draw
 snapshots          what a model draws while it learns, for chapter 3
 export_explorer    a trained model for the explorer in the published page

@@ -74,7 +74,11 @@ def make_parser() -> argparse.ArgumentParser:
     command = commands.add_parser("sweep", help="train and measure all the recipes of a table of the book")
     command.add_argument("name", choices=SWEEPS, metavar="name", help="the table: %(choices)s")
     add_data(command)
-    command.add_argument("--workers", type=at_least(1), default=1, help="processes that share the cores (default: 1)")
+    where = command.add_mutually_exclusive_group()
+    where.add_argument("--workers", type=at_least(1), default=1, help="processes that share the cores (default: 1)")
+    where.add_argument(
+        "--cluster", metavar="ADDRESS", help="a Dask scheduler, such as tcp://host:8786, and its workers"
+    )
     add_out(command, "chapters/results")
     command.set_defaults(run=run_sweep, interrupted="The same command goes on from its last finished row.")
 
@@ -176,7 +180,7 @@ def run_sweep(options: argparse.Namespace) -> str:
     """Make a table as the options say; return the summary line to print."""
     from cvae_lib.tools import sweeps
 
-    path = sweeps.run_sweep(options.name, options.out, options.data, options.workers)
+    path = sweeps.run_sweep(options.name, options.out, options.data, options.workers, options.cluster)
     return f"written to {path}"
 
 

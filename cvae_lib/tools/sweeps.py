@@ -6,13 +6,14 @@ with the command that made them; chapters 10 to 12 and the ledger read them from
 `pretrained` or one of its folders, is measured as it is and not trained again.
 """
 
+import hashlib
 import json
-import multiprocessing
 import os
+import sys
 import tempfile
 import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,9 @@ import cvae_lib._tensorflow  # noqa: F401
 # isort: split
 import keras
 import numpy as np
+import tensorflow as tf
 
+import cvae_lib
 from cvae_lib import BookError
 from cvae_lib.annealing import annealed_weights, bound_from_above, bound_from_below
 from cvae_lib.data import Dataset, hold_out, load_mnist, one_hot
@@ -32,6 +35,7 @@ from cvae_lib.likelihood import importance_bound, log_likelihood, log_weights, m
 from cvae_lib.metrics import active_units, compare
 from cvae_lib.pretrained import PRETRAINED, describe_versions, load_history, load_manifest, load_pretrained, write_text
 from cvae_lib.tools.digit_classifier import load_classifier, read_digits
+from cvae_lib.tools.executors import run_all
 from cvae_lib.training.checkpoints import describe_data
 from cvae_lib.training.loop import prepare, train
 from cvae_lib.training.recipes import RECIPES, Recipe
@@ -222,33 +226,28 @@ def find_shipped(name: str, seed: int, digest: str) -> Path | None:
     return None
 
 
-def make_row(sweep: str, name: str, seed: int, data: str | None = None, threads: int | None = None) -> dict[str, Any]:
-    """Train one recipe of a sweep with one seed, unless it ships, and measure it: a dict, one row of the table.
+def make_row(
+    data: Dataset, measure: Measure, measure_every: int, name: str, seed: int, recipe: Recipe
+) -> dict[str, Any]:
+    """Train a recipe with a seed on these data, unless its model ships, and measure it: a dict, one row of a table.
 
-    If the training itself is measured, the row holds these measurements as course, and its cpu_seconds include them.
+    Unless `measure_every` is 0, the model is also measured after every so many epochs of its training: the row then
+    holds these measurements as course, and its cpu_seconds include them.
     """
-    if threads:
-        # This is a process of its own: TensorFlow is loaded, but has not started its threads yet.
-        import tensorflow as tf
-
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(threads)
-    measure, rows = SWEEPS[sweep]
-    recipe, digits = rows[name][0], load_mnist(data)
-    prepared = prepare(digits, recipe)
+    prepared = prepare(data, recipe)
     scored = hold_out(prepared, recipe.held_out) if recipe.held_out else prepared
 
     def measure_rounded(model: Any) -> dict[str, float]:
         return {key: round(value, 4) for key, value in measure(model, recipe, scored).items()}
 
-    folder, file_name, along, cost = find_shipped(name, seed, digits.digest), name, [], {}
+    folder, file_name, along, cost = find_shipped(name, seed, data.digest), name, [], {}
     with tempfile.TemporaryDirectory() as scratch:
         if folder is None:
             folder, file_name = Path(scratch), "row"  # a name like "2 × 512" is no good file name
-            if sweep in MEASURE_EVERY:
-                along = [MeasureAlong(MEASURE_EVERY[sweep], measure_rounded)]
+            if measure_every:
+                along = [MeasureAlong(measure_every, measure_rounded)]
             started = time.process_time()
-            train(recipe, digits, folder, file_name, seed, verbose=0, callbacks=along)
+            train(recipe, data, folder, file_name, seed, verbose=0, callbacks=along)
             # Not the seconds of the clock: several rows are made at a time.
             cost = {"cpu_seconds": round(time.process_time() - started, 1)}
         model, history = load_pretrained(file_name, folder), load_history(file_name, folder)
@@ -263,45 +262,110 @@ def make_row(sweep: str, name: str, seed: int, data: str | None = None, threads:
     }
 
 
+def describe_place(data: Dataset) -> dict[str, str]:
+    """List what has to be the same wherever the rows of one table are made: data and code by digest, and versions."""
+    folder = Path(cvae_lib.__file__).parent
+    code = b"".join(path.read_bytes() for path in sorted(folder.rglob("*.py")))
+    return {"data": data.digest[:12], "cvae_lib": hashlib.sha256(code).hexdigest()[:12], **describe_versions()}
+
+
+def make_row_elsewhere(choice: str | None, threads: int, expected: dict[str, str], *row: Any) -> dict[str, Any]:
+    """Make a row in a process of its own, which may be on another machine, with the data that `choice` names there.
+
+    threads are those of TensorFlow, row the arguments of `make_row` after the data. Raises SweepError where the data,
+    the code or the packages are not the expected ones of `describe_place`.
+    """
+    data = load_mnist(choice)
+    found = describe_place(data)
+    differing = [key for key in expected if found[key] != expected[key]]
+    if differing:
+        found, expected = ({key: place[key] for key in differing} for place in (found, expected))
+        raise SweepError(f"found {found}; expected {expected}, as at the start of the sweep. Make them the same.")
+    # TensorFlow is loaded, but has not started its threads yet.
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    return make_row(data, *row)
+
+
+@contextmanager
+def hold(path: Path) -> Iterator[None]:
+    """Keep other sweeps away from this table: raises SweepError where another one holds it.
+
+    Windows cannot lock files in this way; there nobody is kept away.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    lock = path.with_name(path.name + ".lock")
+    with open(lock, "w", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the end of this process, however it comes, frees it
+            is_ours = os.fstat(file.fileno()).st_nlink > 0  # unless the other one removed it just now
+        except BlockingIOError:
+            is_ours = False
+        if not is_ours:
+            raise SweepError(
+                f"{path}: found another sweep that writes this table; expected none. Wait for its end, or choose "
+                "another --out."
+            )
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
 def run_sweep(
-    sweep: str, out: str | Path, data: str | None = None, workers: int = 1, report: Callable[[str], None] = print
+    sweep: str,
+    out: str | Path,
+    choice: str | None = None,
+    workers: int = 1,
+    cluster: str | None = None,
+    report: Callable[[str], None] = print,
 ) -> Path:
     """Make all rows of a sweep that its file in the folder `out` does not have yet; return the path of the file.
 
-    workers processes share the cores. The file is written after each row, so an interrupted sweep goes on. Raises
-    SweepError for an unknown sweep, and where the file has rows that were measured on other data.
+    `choice` names the data, as in `load_mnist`. The rows are made by so many processes, which share the cores, or by
+    the Dask cluster at the address `cluster`, with one thread a row. The file is written after each row, so an
+    interrupted sweep goes on. Raises SweepError for an unknown sweep, and where the file has rows that were measured on
+    other data or another sweep is writing it; and the errors of `run_all`.
     """
     if sweep not in SWEEPS:
         raise SweepError(f"sweep: found {sweep!r}; expected one of {', '.join(sorted(SWEEPS))}.")
     path = Path(out) / f"{sweep}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    digits = load_mnist(data)
-    measured_on = {"edition": digits.edition, "sha256": digits.digest}
-    table: dict[str, Any] = (
-        json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"rows": [], "data": measured_on}
-    )
-    if table.get("data") != measured_on:
-        raise SweepError(
-            f"{path}: found rows measured on other data, {table.get('data')}; expected {measured_on}. Choose another "
-            "--out, or delete the file."
+    with hold(path):
+        data = load_mnist(choice)
+        measured_on = {"edition": data.edition, "sha256": data.digest}
+        table: dict[str, Any] = (
+            json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"rows": [], "data": measured_on}
         )
-    table.update(
-        command=f"python -m cvae_lib sweep {sweep} --data {describe_data(digits)} --workers {workers}",
-        threads=max(1, (os.cpu_count() or 1) // workers),
-        versions=describe_versions(),
-    )
-    wanted = [(name, seed) for name, (_, seeds) in SWEEPS[sweep][1].items() for seed in seeds]
-    rows = {(row["name"], row["seed"]): row for row in table["rows"]}
-    work = partial(make_row, sweep, data=data, threads=table["threads"])
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
-        futures = [pool.submit(work, *key) for key in wanted if key not in rows]
-        try:
-            for future in as_completed(futures):
-                row = future.result()
-                rows[row["name"], row["seed"]] = row
-                table["rows"] = [rows[key] for key in wanted if key in rows]
-                write_text(path, json.dumps(table, indent=1) + "\n")
-                report(", ".join(f"{key} {value}" for key, value in row.items()))
-        finally:
-            pool.shutdown(cancel_futures=True)  # otherwise an error, or Ctrl-C, would wait for all other rows
+        if table.get("data") != measured_on:
+            raise SweepError(
+                f"{path}: found rows measured on other data, {table.get('data')}; expected {measured_on}. Choose "
+                "another --out, or delete the file."
+            )
+        threads = 1 if cluster else max(1, (os.cpu_count() or 1) // workers)
+        place = f"--cluster {cluster}" if cluster else f"--workers {workers}"
+        table.update(
+            command=f"python -m cvae_lib sweep {sweep} --data {describe_data(data)} {place}",
+            threads=threads,
+            versions=describe_versions(),
+        )
+        measure, recipes = SWEEPS[sweep]
+        rows = {(row["name"], row["seed"]): row for row in table["rows"]}
+        wanted = [(name, seed) for name, (_, seeds) in recipes.items() for seed in seeds]
+
+        def keep(row: dict[str, Any]) -> None:
+            rows[row["name"], row["seed"]] = row
+            table["rows"] = [rows[key] for key in wanted if key in rows]
+            write_text(path, json.dumps(table, indent=1) + "\n")
+            report(", ".join(f"{key} {value}" for key, value in row.items()))
+
+        same = (choice, threads, describe_place(data), measure, MEASURE_EVERY.get(sweep, 0))
+        missing = [key for key in wanted if key not in rows]
+        calls = [partial(make_row_elsewhere, *same, name, seed, recipes[name][0]) for name, seed in missing]
+        if calls:
+            run_all(calls, keep, workers, cluster)
     return path

@@ -1,4 +1,4 @@
-"""Digits of noise in a file, a recipe that takes a second, and TensorFlow step by step."""
+"""Digits of noise in a file, a recipe that takes a second, TensorFlow step by step, and a cluster."""
 
 import cvae_lib._tensorflow  # noqa: F401
 
@@ -6,6 +6,7 @@ import cvae_lib._tensorflow  # noqa: F401
 import numpy as np
 import pytest
 import tensorflow as tf
+from calls import PYTHONPATH, open_dask
 
 from cvae_lib.training.recipes import Recipe
 
@@ -35,3 +36,17 @@ def eager():
     tf.config.run_functions_eagerly(True)
     yield
     tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch):
+    """Let other processes import the calls that tests hand them."""
+    monkeypatch.setenv("PYTHONPATH", PYTHONPATH)
+
+
+@pytest.fixture(scope="session")
+def dask(tmp_path_factory):
+    """The address of a cluster with two workers, which is whole again after each test."""
+    with open_dask(tmp_path_factory.mktemp("dask")) as (address, _, add_workers):
+        add_workers(2)
+        yield address

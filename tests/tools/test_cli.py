@@ -151,6 +151,7 @@ IMPOSSIBLE = [
     (["classifier", "--epochs", "0"], ["--epochs", "found '0'", "at least 1"]),
     (["classifier", "--seed", "x"], ["--seed", "found 'x'", "at least 0"]),
     (["sweep", "nonesuch"], ["name", "'nonesuch'", *cli.SWEEPS]),
+    (["sweep", "five_epochs", "--workers", "2", "--cluster", "tcp://host:8786"], ["--cluster", "not allowed with"]),
     (["sweep", "five_epochs", "--workers", "0"], ["--workers", "found '0'", "at least 1"]),
     (["export", "nonesuch"], ["name", "'nonesuch'", "mnist-2d"]),
 ]

@@ -1,12 +1,17 @@
 """The tables: what a row holds, that an interrupted sweep goes on, and that the stored tables are whole."""
 
 import json
+import os
+import signal
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import calls
 import numpy as np
 import pytest
+from calls import at, is_running, kill, noted, start, wait_until
 
 from cvae_lib.data import check_dataset, load_digits
 from cvae_lib.data.mnist import MNIST_DIGEST
@@ -15,6 +20,8 @@ from cvae_lib.likelihood import elbo, log_likelihood, make_grid
 from cvae_lib.model import CVAE
 from cvae_lib.pretrained import load_pretrained
 from cvae_lib.tools import sweeps
+from cvae_lib.tools.cli import main
+from cvae_lib.tools.executors import ExecutorError
 from cvae_lib.training.loop import train
 from cvae_lib.training.recipes import RECIPES, Recipe
 
@@ -36,31 +43,32 @@ def small():
     return check_dataset({**raw, "y_train": np.arange(40) % 10, "y_test": np.arange(40) % 10}, "noise")
 
 
+def note(model, recipe, digits):
+    """Measure in no time."""
+    return {"digits": len(digits.x_test), "first": float(model.get_weights()[0][0, 0])}
+
+
 @pytest.fixture
 def tiny_sweep(tiny, monkeypatch):
-    """One recipe, two seeds, and a measure that takes no time."""
-
-    def measure(model, recipe, digits):
-        return {"digits": len(digits.x_test), "first": float(model.get_weights()[0][0, 0])}
-
-    monkeypatch.setitem(sweeps.SWEEPS, "tiny", (measure, {"a × b": (replace(tiny, held_out=10), (1, 2))}))
+    """One recipe with two seeds, and a measure that other processes can import."""
+    measure = partial(sweeps.measure_exact_likelihood, draws=1, n=10)
+    monkeypatch.setitem(sweeps.SWEEPS, "tiny", (measure, {"a × b": (tiny, (1, 2))}))
 
 
-def test_a_row_is_a_trained_model_measured(data, tiny_sweep, eager):
-    rows = [sweeps.make_row("tiny", "a × b", seed, data) for seed in (1, 2)]
+def test_a_row_is_a_trained_model_measured(data, tiny, eager):
+    digits, recipe = load_digits(data), replace(tiny, held_out=10)
+    rows = [sweeps.make_row(digits, note, 0, "a × b", seed, recipe) for seed in (1, 2)]
     for row, seed in zip(rows, (1, 2), strict=True):
         assert (row["name"], row["seed"], row["epochs"], row["digits"]) == ("a × b", seed, 1, 10)
         assert row["parameters"] == CVAE(n_hidden=8).count_params() and row["cpu_seconds"] > 0
     assert rows[0]["first"] != rows[1]["first"]
 
 
-def test_a_row_is_measured_along_the_training(data, tiny, monkeypatch, eager):
+def test_a_row_is_measured_along_the_training(data, tiny, eager):
     """After every second epoch; the last time, the model is the one that the row itself measures."""
     measure = partial(sweeps.measure_exact_likelihood, draws=2, n=20)
     recipe = replace(tiny, epochs=4, dropout=0.2, held_out=10)
-    monkeypatch.setitem(sweeps.SWEEPS, "tiny", (measure, {"a × b": (recipe, (1,))}))
-    monkeypatch.setitem(sweeps.MEASURE_EVERY, "tiny", 2)
-    row = sweeps.make_row("tiny", "a × b", 1, data)
+    row = sweeps.make_row(load_digits(data), measure, 2, "a × b", 1, recipe)
     check_course(row, [2, 4])
     assert abs(row["course"][0]["exact"] - row["course"][1]["exact"]) > 0.01
 
@@ -72,12 +80,12 @@ def check_course(row, epochs):
     assert set(last) == {"elbo", "exact", "gap"} and last == {key: row[key] for key in last}
 
 
-def test_a_model_that_ships_is_not_trained_again(data, tiny, tiny_sweep, tmp_path, monkeypatch, eager):
+def test_a_model_that_ships_is_not_trained_again(data, tiny, tmp_path, monkeypatch, eager):
     """Where it was trained on these data with this seed: a row of another model would say what is not true."""
     digits, folder = load_digits(data), tmp_path / "folder"
     train(replace(tiny, learning_rate=0.02), digits, folder, "a × b", seed=2, verbose=0)
     monkeypatch.setattr(sweeps, "PRETRAINED", tmp_path)
-    row = sweeps.make_row("tiny", "a × b", 2, data)
+    row = sweeps.make_row(digits, note, 0, "a × b", 2, tiny)
     first = float(load_pretrained("a × b", folder).get_weights()[0][0, 0])
     assert "cpu_seconds" not in row and row["first"] == pytest.approx(first, abs=1e-4)
     assert sweeps.find_shipped("a × b", 1, digits.digest) is None
@@ -194,22 +202,109 @@ def test_a_row_comes_out_again(digits):
     """A cheap row of the table of five epochs, trained again: the same figures, but for another rounding."""
     if digits.edition != "full":
         pytest.skip(f"it takes MNIST itself, and this is the {digits.edition} edition")
-    row = sweeps.make_row("five_epochs", "1 hidden layer", 1)
     (expected,) = (old for old in read_rows("five_epochs") if (old["name"], old["seed"]) == ("1 hidden layer", 1))
+    measure, rows = sweeps.SWEEPS["five_epochs"]
+    row = sweeps.make_row(digits, measure, 0, "1 hidden layer", 1, rows["1 hidden layer"][0])
     for name in ("elbo", "exact"):
         assert row[name] == pytest.approx(expected[name], abs=0.7)
 
 
-@pytest.mark.slow
-def test_an_interrupted_sweep_goes_on(tmp_path):
-    """Interrupted after a row, it does not wait for the rest, keeps the row, and then makes the next."""
+# Where and when the rows are made
 
-    def interrupt(line):
-        raise KeyboardInterrupt
 
-    tables = []
-    for _ in range(2):
-        with pytest.raises(KeyboardInterrupt):
-            sweeps.run_sweep("two_latents_by_seed", tmp_path, "sample", report=interrupt)
-        tables.append(json.loads((tmp_path / "two_latents_by_seed.json").read_text(encoding="utf-8"))["rows"])
-    assert [len(rows) for rows in tables] == [1, 2] and tables[0][0] in tables[1]
+def read_table(path):
+    """The rows of a table without the seconds that they took."""
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    return [{key: value for key, value in row.items() if key != "cpu_seconds"} for row in rows]
+
+
+def test_rows_of_a_cluster_are_those_made_here(data, tiny_sweep, dask, tmp_path):
+    """To the last digit that is stored, where both have one thread; the row made here is the second of the two."""
+    there = sweeps.run_sweep("tiny", tmp_path / "there", data, cluster=dask)
+    table = json.loads(there.read_text(encoding="utf-8"))
+    assert table["threads"] == 1 and table["command"].endswith(f"--data {data} --cluster {dask}")
+    assert [row["seed"] for row in table["rows"]] == [1, 2]
+    here = tmp_path / "here" / "tiny.json"
+    here.parent.mkdir()
+    here.write_text(json.dumps({**table, "rows": table["rows"][:1]}), encoding="utf-8")
+    sweeps.run_sweep("tiny", here.parent, data, workers=os.cpu_count())
+    assert read_table(here) == read_table(there)
+
+
+def test_a_worker_with_other_data_is_refused(data, tiny, dask, tmp_path, monkeypatch):
+    """It reads the data that its own CVAE_DATA names."""
+    monkeypatch.setitem(sweeps.SWEEPS, "tiny", (note, {"a × b": (tiny, (1,))}))
+    monkeypatch.setenv("CVAE_DATA", data)
+    digest = load_digits(data).digest[:12]
+    refusal = f"^worker tcp://[0-9.:]+: found {{'data': '[0-9a-f]+'}}; expected {{'data': '{digest}'}}, as at the start"
+    with pytest.raises(ExecutorError, match=refusal):
+        sweeps.run_sweep("tiny", tmp_path, cluster=dask)
+    assert not (tmp_path / "tiny.json").exists()
+
+
+@pytest.mark.parametrize("other", ["cvae_lib", "keras", "data"])
+def test_a_row_is_only_made_where_all_is_the_same(other, data, tiny):
+    place = sweeps.describe_place(load_digits(data))
+    with pytest.raises(sweeps.SweepError, match=f"found {{'{other}': '{place[other]}'}}; expected {{'{other}': 'x'}},"):
+        sweeps.make_row_elsewhere(data, 1, {**place, other: "x"}, note, 0, "a × b", 1, tiny)
+
+
+def test_another_version_of_a_module_is_another_place(data, tmp_path, monkeypatch):
+    digits = load_digits(data)
+    for name, code in [("one", "x = 1"), ("two", "x = 2"), ("three", "x = 1")]:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(code, encoding="utf-8")
+    places = []
+    for name in ("one", "two", "three"):
+        monkeypatch.setattr(sweeps.cvae_lib, "__file__", str(tmp_path / name / "__init__.py"))
+        places.append(sweeps.describe_place(digits))
+    assert places[0] == places[2] != places[1]
+
+
+@pytest.fixture
+def slow_sweep(tiny, tmp_path, monkeypatch):
+    """Three rows, of which the first is there at once and the others take a minute: the folder where they are noted."""
+    (tmp_path / "rows").mkdir()
+    monkeypatch.setitem(sweeps.SWEEPS, "five_epochs", (tmp_path / "rows", {"a": (tiny, (1, 2, 3))}))
+    monkeypatch.setattr(sweeps, "make_row_elsewhere", calls.make_row)
+    return tmp_path / "rows"
+
+
+def test_an_interrupted_sweep_goes_on(data, slow_sweep, tmp_path, capsys):
+    """Ctrl-C ends it with a line, its finished row stays, and the same command makes the others."""
+    command, path = ["sweep", "five_epochs", "--data", data, "--out", str(tmp_path)], tmp_path / "five_epochs.json"
+    with at(lambda: path.exists() and len(noted(slow_sweep)) == 2, lambda: os.kill(os.getpid(), signal.SIGINT)):
+        assert main(command) == 130
+    assert capsys.readouterr().err == "\nInterrupted. The same command goes on from its last finished row.\n"
+    assert read_table(path) == [{"name": "a", "seed": 1}]
+    assert not any(map(is_running, noted(slow_sweep)))
+    (slow_sweep / "go").touch()
+    assert main(command) == 0
+    assert read_table(path) == [{"name": "a", "seed": seed} for seed in (1, 2, 3)]
+    assert len(noted(slow_sweep)) == 4 and not path.with_name("five_epochs.json.lock").exists()
+
+
+def test_two_sweeps_at_once_do_not_share_a_table(data, slow_sweep, tmp_path):
+    """The second is refused while the first makes its rows, and allowed once the first has been killed."""
+    (slow_sweep / "go").touch()
+    refusal = pytest.raises(
+        sweeps.SweepError, match="five_epochs.json: found another sweep that writes this table; exp"
+    )
+    refused = []
+
+    def run_another(line):
+        with refusal:
+            sweeps.run_sweep("five_epochs", tmp_path, data)
+        refused.append(line)
+
+    path = sweeps.run_sweep("five_epochs", tmp_path, data, report=run_another)
+    assert len(refused) == len(read_table(path)) == 3
+
+    path.unlink()
+    code = "import calls, fcntl, sys; file = open(sys.argv[1], 'w'); fcntl.flock(file, fcntl.LOCK_EX); "
+    first = start(sys.executable, "-c", f"{code} calls.note(sys.argv[2], 60)", f"{path}.lock", tmp_path)
+    wait_until(lambda: noted(tmp_path))
+    with refusal:
+        sweeps.run_sweep("five_epochs", tmp_path, data)
+    kill(first)
+    assert len(read_table(sweeps.run_sweep("five_epochs", tmp_path, data))) == 3
