@@ -86,11 +86,13 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def longest_first(item):
-    """Sort what takes long to the start: the build of the book, the last chapters, which compute most, what trains.
+    """Sort what takes long to the start: slow tests, the book's build, the last chapters, which compute most, training.
 
     The visits of pages come last: a process that has nothing left to do then waits for a page and not for a chapter.
     """
     path = item.path
+    if item.get_closest_marker("slow"):
+        return -1, 0
     if path.suffix == ".ipynb":
         return 1, -int(re.match(r"\d*", path.name)[0] or 0)
     trains = path.parent.name == "training"
