@@ -1,6 +1,7 @@
 """The commands that make what ships, such as the trained models and the tables, and a hook for chapters in Jupyter.
 
 cli                python -m cvae_lib train | classifier | sweep | snapshots | export
+launch             one training by several processes of this machine, to try what a cluster would do
 sweeps             tables of many training runs
 executors          calls in processes of their own, on this machine or on a Dask cluster
 digit_classifier   the network that reads what the models draw
