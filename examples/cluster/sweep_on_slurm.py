@@ -1,0 +1,33 @@
+"""Make the rows of a table of the book by eight jobs of a Slurm cluster: one row a job at a time.
+
+    pip install 'cvae-book[cluster]' dask-jobqueue
+    python examples/cluster/sweep_on_slurm.py five_epochs --out results
+
+Run it where jobs may be submitted from. It starts a Dask scheduler there, and jobs with one Dask worker each; a job
+that Slurm ends loses the row that it was making, and another job makes that row again.
+"""
+
+import subprocess
+import sys
+
+from dask_jobqueue import SLURMCluster
+
+JOBS = 8
+CORES = 4  # of a row: TensorFlow's threads, and not Dask's, which would make several rows in one process
+
+
+def start_cluster() -> SLURMCluster:
+    """Start the scheduler, which asks Slurm for the jobs once it is told how many."""
+    return SLURMCluster(cores=1, processes=1, job_cpu=CORES, memory="4GB", walltime="04:00:00", death_timeout=60)
+
+
+def main() -> int:
+    """Run `sweep` with the arguments of this program, on the cluster; return its exit code."""
+    with start_cluster() as cluster:
+        cluster.scale(jobs=JOBS)
+        command = [sys.executable, "-m", "cvae_lib", "sweep", *sys.argv[1:], "--cluster", cluster.scheduler_address]
+        return subprocess.call(command)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
