@@ -87,6 +87,11 @@ def make_parser() -> argparse.ArgumentParser:
     add_out(command, "chapters/results")
     command.set_defaults(run=run_snapshots, interrupted="Nothing was written; the same command begins again.")
 
+    command = commands.add_parser("scaling", help="measure an update of the weights with 1 to 4 processes")
+    command.add_argument("--rounds", type=at_least(1), default=6, help="how often, taking turns (default: 6)")
+    add_out(command, "chapters/results")
+    command.set_defaults(run=run_scaling, interrupted="Nothing was written; the same command begins again.")
+
     command = commands.add_parser("export", help="write a shipped model for the explorer in the published page")
     command.add_argument("name", choices=load_manifest(), metavar="name", help="the model: %(choices)s")
     command.add_argument("--data", help="MNIST: full, an .npz file or a folder of IDX files (default: CVAE_DATA)")
@@ -191,6 +196,13 @@ def run_snapshots(options: argparse.Namespace) -> str:
 
     history = record_snapshots(RECIPES["mnist-2d"], data, options.out)
     return f"snapshots: validation loss {history['val_loss'][-1]:.2f} nats an image; written to {options.out}"
+
+
+def run_scaling(options: argparse.Namespace) -> str:
+    """Measure updates by several processes as the options say; return the summary line to print."""
+    from cvae_lib.tools.scaling import measure_scaling
+
+    return f"written to {measure_scaling(options.out, options.rounds)}"
 
 
 def run_export(options: argparse.Namespace) -> str:

@@ -48,7 +48,7 @@ def measure_scaling(
     milliseconds of an update and the bytes that crossed the loopback interface in it, or null where this machine does
     not count them. The rounds differ in the order of the rows. Raises ScalingError where a process is lost.
     """
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"processes": count, "units": width, "batch": batch, "ms": [], "bytes": []}
         for count in (0, *processes)
         for width in units
@@ -58,19 +58,19 @@ def measure_scaling(
         clusters = {count: stack.enter_context(start_cluster(count)) for count in (0, *processes)}
         for cluster in clusters.values():
             read_answers(cluster)  # they are ready
-        for row in rows:  # compiles, and says how many calls make a measurement
-            request = {"units": row["units"], "batch": row["batch"], "calls": 1}
-            ask(clusters[row["processes"]], request)
-            seconds, row["parameters"] = ask(clusters[row["processes"]], request)
-            row["calls"] = max(1, round(SECONDS / seconds))
-        for place in range(rounds):
+        for row in rows:
+            _, row["parameters"] = ask(clusters[row["processes"]], {**pick(row), "calls": 1})  # compiles
+        for place in range(rounds + 1):
             for row in random.Random(place).sample(rows, len(rows)):
                 before = count_bytes()
-                seconds, _ = ask(clusters[row["processes"]], {key: row[key] for key in ("units", "batch", "calls")})
-                after, updates = count_bytes(), row["calls"] * UPDATES
+                seconds, _ = ask(clusters[row["processes"]], {**pick(row), "calls": row.get("calls", 1)})
+                after, updates = count_bytes(), UPDATES * row.get("calls", 1)
+                if place == 0:  # warms up, and says how many calls make a measurement
+                    row["calls"] = max(1, round(SECONDS / seconds))
+                    continue
                 row["ms"].append(round(1000 * seconds / updates, 3))
                 row["bytes"].append(None if before is None or after is None else round((after - before) / updates))
-            report(f"round {place + 1} of {rounds}")
+            report(f"round {place} of {rounds}" if place else "ready")
     path = Path(out) / f"{NAME}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     facts = {
@@ -82,6 +82,11 @@ def measure_scaling(
     lines = ",\n".join("  " + json.dumps(row) for row in rows)
     write_text(path, f'{json.dumps(facts)[:-1]}, "rows": [\n{lines}\n]}}\n')
     return path
+
+
+def pick(row: dict[str, Any]) -> dict[str, int]:
+    """Pick from a row what a process has to know."""
+    return {key: row[key] for key in ("units", "batch")}
 
 
 @contextmanager
