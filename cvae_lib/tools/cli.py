@@ -88,7 +88,7 @@ def make_parser() -> argparse.ArgumentParser:
     command.set_defaults(run=run_snapshots, interrupted="Nothing was written; the same command begins again.")
 
     command = commands.add_parser("scaling", help="measure an update of the weights with 1 to 4 processes")
-    command.add_argument("--rounds", type=at_least(1), default=6, help="how often, taking turns (default: 6)")
+    command.add_argument("--rounds", type=at_least(1), default=6, help="how often each is measured (default: 6)")
     add_out(command, "chapters/results")
     command.set_defaults(run=run_scaling, interrupted="Nothing was written; the same command begins again.")
 

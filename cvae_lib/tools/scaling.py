@@ -176,6 +176,7 @@ def make_call(strategy: Any, units: int, batch: int) -> tuple[Callable[[], None]
     import tensorflow as tf
 
     from cvae_lib.data import check_dataset
+    from cvae_lib.data.mnist import IMAGE_SHAPE
     from cvae_lib.training.batches import shuffled_index_blocks
     from cvae_lib.training.distributed import make_steps
     from cvae_lib.training.loop import make_model
@@ -183,7 +184,7 @@ def make_call(strategy: Any, units: int, batch: int) -> tuple[Callable[[], None]
 
     n = UPDATES * batch
     y = (np.arange(n) % 10).astype("uint8")
-    x = np.random.default_rng(0).integers(0, 256, (n, 28, 28), "uint8")  # an update takes as long, whatever they show
+    x = np.random.default_rng(0).integers(0, 256, (n, *IMAGE_SHAPE), "uint8")  # an update of noise takes as long
     data = check_dataset({"x_train": x, "y_train": y, "x_test": x[:10], "y_test": y[:10]}, "noise")
     recipe = Recipe(n_hidden=units, batch_size=batch)
     if strategy is None:

@@ -1,6 +1,7 @@
 """The measurement of several processes: real ones, tiny, and what is written about them."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +27,15 @@ def test_each_number_of_processes_is_measured_in_each_round(tmp_path, monkeypatc
         assert len(row["ms"]) == len(row["bytes"]) == 2 and min(row["ms"]) > 0
         if row["processes"] == 2 and row["bytes"][0] is not None:
             assert min(row["bytes"]) >= 2 * 4 * parameters
+
+
+def test_what_chapter_16_shows_was_measured():
+    """By the command with its defaults, with every number of processes and every width."""
+    path = Path(__file__).parents[2] / "chapters" / "results" / "scaling.json"
+    table = json.loads(path.read_text(encoding="utf-8"))
+    assert table["command"] == f"python -m cvae_lib scaling --rounds {scaling.ROUNDS}"
+    cases = {(row["processes"], row["units"]) for row in table["rows"] if len(row["ms"]) == scaling.ROUNDS}
+    assert cases == {(count, units) for count in (0, *scaling.PROCESSES) for units in scaling.UNITS}
 
 
 def test_a_lost_process_is_named():
