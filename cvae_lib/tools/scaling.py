@@ -194,6 +194,6 @@ def make_call(strategy: Any, units: int, batch: int) -> tuple[Callable[[], None]
         return lambda: model.train_function(blocks)["loss"].numpy(), model.count_params()
     with strategy.scope():
         model = make_model(recipe, data, seed=1)
-    train, _ = make_steps(strategy, model, data, batch, seed=1, jit_compile=True)
+    train, _ = make_steps(strategy, model, data, [], batch, seed=1, first_epoch=0, jit_compile=True)
     epochs = count()
     return lambda: train(*map(tf.constant, (next(epochs), 0, UPDATES))).numpy(), model.count_params()
