@@ -145,7 +145,7 @@ def test_each_job_of_the_sweep_makes_one_row_at_a_time(monkeypatch):
         script = cluster.job_script()
     assert "--nthreads 1 " in script and "--nworkers" not in script
     options = re.findall(r"^#SBATCH --([a-z-]+)", script, re.MULTILINE)
-    assert f"#SBATCH --cpus-per-task=1" in script and set(options) <= SBATCH
+    assert "#SBATCH --cpus-per-task=1" in script and set(options) <= SBATCH
 
 
 def test_the_readme_lists_all_examples():

@@ -173,7 +173,6 @@ def make_call(strategy: Any, units: int, batch: int) -> tuple[Callable[[], None]
     from itertools import count
 
     import numpy as np
-    import tensorflow as tf
 
     from cvae_lib.data import check_dataset
     from cvae_lib.data.mnist import IMAGE_SHAPE
@@ -195,5 +194,6 @@ def make_call(strategy: Any, units: int, batch: int) -> tuple[Callable[[], None]
     with strategy.scope():
         model = make_model(recipe, data, seed=1)
     train, _ = make_steps(strategy, model, data, [], batch, seed=1, first_epoch=0, jit_compile=True)
-    epochs = count()
-    return lambda: train(*map(tf.constant, (next(epochs), 0, UPDATES))).numpy(), model.count_params()
+    # Arrays, since a compiled function is compiled anew for each new int of Python.
+    arguments = (np.array([[epoch], [0], [UPDATES]], "int32")[:, 0] for epoch in count())
+    return lambda: train(*map(np.asarray, next(arguments))).numpy(), model.count_params()
