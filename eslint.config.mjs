@@ -3,8 +3,18 @@ import js from "@eslint/js";
 const NEEDS_A_SERVER = "A page that is opened from disk can load classic scripts only.";
 
 export default [
-  { ignores: ["_extra/explorer/{decoder,encoder,digits}.js", "_extra/toys/posteriors.js"] },
+  {
+    ignores: [
+      "_extra/explorer/{decoder,encoder,digits}.js",
+      "_extra/toys/posteriors.js",
+      "_extra/trainer/{*_digits,step_binary}.js",
+    ],
+  },
   js.configs.recommended,
+  {
+    files: ["_extra/trainer/build.mjs"], // a program for node
+    languageOptions: { globals: { Buffer: "readonly", process: "readonly" } },
+  },
   {
     files: ["_extra/**/*.js", "cvae_lib/**/*.js"],
     rules: {

@@ -170,10 +170,12 @@ def write_steps(multiples: np.ndarray) -> str:
 def write_script(out: str | Path, command: str, stem: str, content: dict[str, Any]) -> dict[str, int]:
     """Write the script `stem`.js, which assigns `content` to a global variable; return its name and size in bytes.
 
-    command: what makes the file, without the `python -m` before it. The first line of the script says so.
+    The variable of `test_digits` is `cvaeTestDigits`. command: what makes the file, without the `python -m` before it.
+    The first line of the script says so.
     """
     head = f"// Made by `python -m {command}`; not edited by hand.\n"
     text = json.dumps(content, separators=(",", ":"))
     path = Path(out, f"{stem}.js")
     path.parent.mkdir(parents=True, exist_ok=True)
-    return {path.name: path.write_bytes(f"{head}globalThis.cvae{stem.capitalize()} = {text};\n".encode())}
+    variable = "cvae" + stem.title().replace("_", "")
+    return {path.name: path.write_bytes(f"{head}globalThis.{variable} = {text};\n".encode())}

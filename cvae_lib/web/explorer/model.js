@@ -40,7 +40,8 @@
 
 /** @typedef {[number, number]} Point - [z1, z2] in the latent plane, or [x, y] on the drawing pad */
 
-const cvaeModel = (() => {
+// The trainer gives the text of this function to its worker.
+const makeCvaeModel = () => {
   const SIDE = 28; // pixels
   const DIGITS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]; // the classes
 
@@ -226,6 +227,8 @@ const cvaeModel = (() => {
     DIGITS,
     unpack,
     parseWeights,
+    dense,
+    relu,
     encode,
     decode,
     sigmoid,
@@ -235,4 +238,6 @@ const cvaeModel = (() => {
     drawPrior,
     priorBeyond,
   };
-})();
+};
+
+const cvaeModel = makeCvaeModel();
