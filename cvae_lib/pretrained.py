@@ -1,7 +1,8 @@
 """The trained models that ship with the book: their weights, their training histories, and where both came from.
 
 A folder of trained models holds `<name>.weights.h5`, `<name>.history.csv` and one `manifest.json` with an entry a
-name. `python -m cvae_lib train <name>` writes such a folder; nothing in it is edited by hand.
+name. `python -m cvae_lib train <name>` writes such a folder; nothing in it is edited by hand. A model that a reader
+trained in a page of the book is one `.npz` file, without an entry.
 """
 
 import csv
@@ -9,9 +10,12 @@ import hashlib
 import json
 import os
 import platform
+import zipfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from cvae_lib import BookError
 
@@ -44,14 +48,49 @@ def load_manifest(folder: str | Path = PRETRAINED) -> dict[str, Any]:
 def load_pretrained(name: str, folder: str | Path = PRETRAINED) -> "CVAE":
     """Build the CVAE of this name and load its weights, after checking their SHA-256 against the manifest.
 
-    Raises PretrainedError for an unknown name, a missing file, or a file that is not the one the manifest lists.
+    A name that ends in .npz is the path of a file that a page of the book saved: see `load_npz`. Raises PretrainedError
+    for an unknown name, a missing file, or a file that is not the one the manifest lists.
     """
     from cvae_lib.model import CVAE
 
+    if name.endswith(".npz"):
+        return load_npz(name)
     entry = find_entry(name, folder)
     path = check_file(folder, f"{name}.weights.h5", entry)
     model = CVAE(**entry["configuration"], seed=entry["seed"])
     model.load_weights(path)
+    return model
+
+
+def load_npz(path: str | Path) -> "CVAE":
+    """Build the CVAE that a page of the book trained and saved, with as many hidden units and latents as it has there.
+
+    The file has one array for each trainable weight of the model, under its path in Keras, such as `z_mean/kernel`.
+    Raises PretrainedError for a file that is missing, is no .npz, or lacks an array or has one of another shape.
+    """
+    from cvae_lib.model import CVAE
+
+    remedy = "Save the model in the page again."
+    try:
+        with np.load(path) as file:
+            arrays = {key: file[key] for key in file.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        expected = "an .npz file that a page of the book saved"
+        raise PretrainedError(f"{path}: found {error}; expected {expected}. {remedy}") from error
+
+    def read(key: str, shape: tuple[int | None, ...]) -> np.ndarray:
+        found = arrays[key].shape if key in arrays else None
+        if found is None or len(found) != len(shape) or any(n not in (m, None) for n, m in zip(shape, found)):
+            expected = " x ".join("any" if n is None else str(n) for n in shape)
+            raise PretrainedError(f"{path}: found {key} of shape {found}; expected {expected}. {remedy}")
+        return arrays[key]
+
+    n_hidden, n_z = read("z_mean/kernel", (None, None)).shape
+    n_y = len(read("decoder_hidden/kernel", (None, n_hidden))) - n_z
+    n_x = len(read("x_logits/bias", (None,)))
+    model = CVAE(n_z=n_z, n_hidden=n_hidden, n_x=n_x, n_y=n_y)
+    for variable in model.trainable_variables:
+        variable.assign(read(variable.path, tuple(variable.shape)))
     return model
 
 

@@ -1,5 +1,6 @@
-"""The built book and a server for it, and a real JupyterLab: what the tests of the pages and of Jupyter share."""
+"""The built book, a server for it, the scripts of its pages, a real JupyterLab: what several test files share."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -82,6 +83,34 @@ def serve():
     yield serve
     for server in servers:
         server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def run_javascript(request, tmp_path_factory):
+    """Run a function, given as text, after the scripts of these paths, and return what it returns.
+
+    The function and its argument pass as JSON. It runs in node, or in Chromium where node is missing.
+    """
+
+    def run(paths, function, argument):
+        sources = [path.read_text(encoding="utf-8") for path in paths]
+        if node := shutil.which("node"):
+            call = f"console.log(JSON.stringify(({function})(JSON.parse(require('fs').readFileSync(0)))))"
+            path = tmp_path_factory.mktemp("node") / "run.js"
+            path.write_text("\n".join([*sources, call]), encoding="utf-8")
+            done = subprocess.run(
+                [node, path], input=json.dumps(argument), capture_output=True, text=True, encoding="utf-8"
+            )
+            assert done.returncode == 0, done.stderr
+            return json.loads(done.stdout)
+        tab = request.getfixturevalue("browser").new_page()
+        for source in sources:
+            tab.add_script_tag(content=source)
+        found = tab.evaluate(function, argument)
+        tab.close()
+        return found
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,6 @@ explorer's place below the fold, and looks at what a reader sees: the canvases, 
 import json
 import re
 import shutil
-import subprocess
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -64,27 +63,12 @@ def report(**found):
 
 
 @pytest.fixture(scope="module")
-def javascript(request, tmp_path_factory):
+def javascript(run_javascript):
     """Run a function, given as text, after some of the explorer's scripts, and return what it returns."""
 
     def run(scripts, function, argument):
         paths = [ROOT / half / "explorer" / name for name in scripts for half in HALVES]
-        sources = [path.read_text(encoding="utf-8") for path in paths if path.exists()]
-        if node := shutil.which("node"):
-            call = f"console.log(JSON.stringify(({function})(JSON.parse(require('fs').readFileSync(0)))))"
-            path = tmp_path_factory.mktemp("node") / "run.js"
-            path.write_text("\n".join([*sources, call]), encoding="utf-8")
-            done = subprocess.run(
-                [node, path], input=json.dumps(argument), capture_output=True, text=True, encoding="utf-8"
-            )
-            assert done.returncode == 0, done.stderr
-            return json.loads(done.stdout)
-        tab = request.getfixturevalue("browser").new_page()
-        for source in sources:
-            tab.add_script_tag(content=source)
-        found = tab.evaluate(function, argument)
-        tab.close()
-        return found
+        return run_javascript([path for path in paths if path.exists()], function, argument)
 
     return run
 
