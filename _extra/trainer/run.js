@@ -229,8 +229,9 @@ const makeCvaeRun = () => {
       state.step += 1;
       state.epoch += n / digits;
       const objective = { weight: pixels === "sum" ? 1 : 1 / PIXELS, beta, power: readPower() };
-      // Adam's means start at 0. Its correction makes up for that in the first steps.
-      const correction = Math.sqrt(1 - 0.999 ** state.step) / (1 - 0.9 ** state.step);
+      // Adam's means start at 0. Its correction makes up for that in the first steps. Keras computes it in 32 bits.
+      const [part1, part2] = [0.9, 0.999].map((share) => 1 - Math.fround(Math.fround(share) ** state.step));
+      const correction = Math.sqrt(part2) / part1;
       return engine.step(n, objective, learningRate * correction);
     }
 

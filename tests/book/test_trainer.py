@@ -68,8 +68,8 @@ PRELUDE = """
   const data = { train: cvaeRun.unpackDigits(cvaeTrainDigits), test: cvaeRun.unpackDigits(cvaeTestDigits) };
   const start = (engine, settings) => cvaeRun.create({ ...cvaeRun.DEFAULTS, ...settings }, engines[engine], data);
 """
-# Train, and note each batch as the engine has it, and where `follows` asks for it the weights after each step.
-TRAIN = """({ engine, settings, steps, follows }) => {
+# Train, and note each batch as the engine has it.
+TRAIN = """({ engine, settings, steps }) => {
   const run = start(engine, settings);
   const { latents, batchSize: n } = run.getSettings();
   const first = save(run.engine.getModel());
@@ -82,7 +82,6 @@ TRAIN = """({ engine, settings, steps, follows }) => {
       label: [...label.subarray(0, n)],
       epsilon: toText(epsilon.subarray(0, n * latents)),
       losses: [reconstruction, kl],
-      after: follows ? save(run.engine.getModel()) : null,
     });
   }
   const evaluation = run.evaluate();
@@ -125,8 +124,8 @@ def train(run_trainer):
     """Train in node: a dict of start and end weights, batches, losses and pictures; each combination once."""
     done = {}
 
-    def train(name="default", engine="WebAssembly", steps=100, follows=False, **settings):
-        argument = {"engine": engine, "settings": {**ALTERED[name], **settings}, "steps": steps, "follows": follows}
+    def train(name="default", engine="WebAssembly", steps=100, **settings):
+        argument = {"engine": engine, "settings": {**ALTERED[name], **settings}, "steps": steps}
         key = json.dumps(argument)
         if key not in done:
             done[key] = run_trainer(TRAIN, argument)
@@ -180,50 +179,28 @@ def report(**found):
 
 
 @pytest.mark.parametrize("name", ALTERED)
-def test_each_of_a_hundred_steps_is_that_of_keras(name, train, tmp_path):
-    """In lockstep: Keras takes each step from the page's weights, with its own moments of Adam.
-
-    Every weight is within 1e-4 after every step, and each loss within 0.1 nats. Without lockstep rounding is amplified,
-    by ReLUs that switch and by Adam, which moves a weight as far for a tiny gradient as for a large one.
-    """
-    follow(name, "WebAssembly", 100, train, tmp_path)
+def test_a_hundred_steps_agree_with_keras(name, train, tmp_path):
+    """The same start, batches and draws: every weight within 1e-4 in the end, every step's losses within 0.1 nats."""
+    compare_with_keras(name, "WebAssembly", 100, train, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["default", "log sigma", "three latents"])
-def test_steps_in_plain_javascript_are_those_of_keras(name, train, tmp_path):
-    follow(name, "JavaScript", 20, train, tmp_path)
+def test_plain_javascript_agrees_with_keras(name, train, tmp_path):
+    compare_with_keras(name, "JavaScript", 10, train, tmp_path)
 
 
-def follow(name, engine, steps, train, tmp_path):
-    settings = {"hidden": 16, "batchSize": 40, **ALTERED[name]}
-    found = train(name, engine, steps, follows=True, **settings)
+def compare_with_keras(name, engine, steps, train, tmp_path):
+    found = train(name, engine, steps)
     model = load_model(found["first"], tmp_path)
-    step = make_keras_step(model, settings)
-    off, nats = 0, 0
-    for batch in found["batches"]:
-        losses = [float(loss) for loss in step(*read_batch(batch))]
-        nats = max(nats, np.abs(np.subtract(losses, batch["losses"])).max())
-        after = read_npz(batch["after"])
-        off = max(off, *(np.abs(after[weight.path] - weight.numpy()).max() for weight in model.trainable_variables))
-        for weight in model.trainable_variables:
-            weight.assign(after[weight.path])
-    report(**{f"{engine}, {name}": {"steps": steps, "weights": float(off), "nats": float(nats)}})
-    assert off < 1e-4 and nats < 0.1
-
-
-def test_a_hundred_steps_end_where_those_of_keras_do(train, tmp_path):
-    """Without lockstep, in the page's sizes: each loss within 0.1 nats, the weights by a small part of their way."""
-    found = train("default")
-    model = load_model(found["first"], tmp_path)
-    step = make_keras_step(model, {})
+    step = make_keras_step(model, ALTERED[name])
     losses = np.array([[float(loss) for loss in step(*read_batch(batch))] for batch in found["batches"]])
     nats = np.abs(losses - [batch["losses"] for batch in found["batches"]]).max()
-    first, last = read_npz(found["first"]), read_npz(found["last"])
-    off = [np.sqrt(np.mean((last[weight.path] - weight.numpy()) ** 2)) for weight in model.trainable_variables]
-    way = [np.sqrt(np.mean((last[weight.path] - first[weight.path]) ** 2)) for weight in model.trainable_variables]
-    report(free={"steps": 100, "nats": float(nats), "weights, rms": float(max(off)), "way, rms": float(min(way))})
-    assert losses[-1].sum() < 0.5 * losses[0].sum()
-    assert nats < 0.1 and (np.array(off) < 0.05 * np.array(way)).all()
+    last = read_npz(found["last"])
+    off = max(np.abs(last[weight.path] - weight.numpy()).max() for weight in model.trainable_variables)
+    report(**{f"{engine}, {name}": {"steps": steps, "weights": float(off), "nats": float(nats)}})
+    first = read_npz(found["first"])
+    assert all(np.abs(last[key] - first[key]).max() > 0.01 for key in first if name == "default"), "they move far"
+    assert off < 1e-4 and nats < 0.1
 
 
 @pytest.mark.parametrize("engine", ["WebAssembly", "JavaScript"])
