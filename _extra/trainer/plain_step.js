@@ -85,7 +85,6 @@ const makeCvaePlainStep = () => {
     const label = new Int32Array(capacity);
     const [epsilon, zMean, zLogVar] = [0, 0, 0].map(() => new Float32Array(capacity * latents));
 
-    // step:begin
     /**
      * Go forward and back through one image: add its share to the gradient, and return its losses.
      * @param {number} i - the image
@@ -99,27 +98,27 @@ const makeCvaePlainStep = () => {
       const y = makeLabel(label[i]);
 
       // Forward: the encoder, a draw of z by the reparameterisation, the decoder.
-      const h = relu(dense(model.encoderHidden, image, y));
-      const mean = dense(model.zMean, h);
-      const logVar = dense(model.zLogVar, h);
+      const h1 = relu(dense(model.encoderHidden, image, y));
+      const mean = dense(model.zMean, h1);
+      const logVar = dense(model.zLogVar, h1);
       const sigma = logVar.map((value) => Math.exp(power * value));
       const z = mean.map((value, j) => value + sigma[j] * noise[j]);
-      const g = relu(dense(model.decoderHidden, z, y));
-      const logits = dense(model.xLogits, g);
+      const h2 = relu(dense(model.decoderHidden, z, y));
+      const logits = dense(model.xLogits, h2);
 
       // Back: the gradient of the loss by each quantity above, from the last to the first. By a logit a, the gradient of
       // softplus(a) - x a is sigmoid(a) - x.
       const byLogits = sigmoid(logits).map((p, pixel) => (weight / n) * (p - image[pixel]));
-      const byG = goBack("xLogits", byLogits, g);
-      const byZ = goBack("decoderHidden", byG, z, y);
+      const byH2 = goBack("xLogits", byLogits, h2);
+      const byZ = goBack("decoderHidden", byH2, z, y);
       // z has a gradient from the decoder; the mean and the log variance also have one from the KL loss.
       const byMean = mean.map((value, j) => byZ[j] + (beta / n) * value);
       const byLogVar = logVar.map(
         (value, j) => byZ[j] * power * sigma[j] * noise[j] + (beta / n) * 0.5 * (Math.exp(value) - 1),
       );
-      const byH = goBack("zMean", byMean, h);
-      goBack("zLogVar", byLogVar, h).forEach((value, unit) => (byH[unit] += value));
-      goBack("encoderHidden", byH, image, y);
+      const byH1 = goBack("zMean", byMean, h1);
+      goBack("zLogVar", byLogVar, h1).forEach((value, unit) => (byH1[unit] += value));
+      goBack("encoderHidden", byH1, image, y);
 
       zMean.set(mean, i * latents);
       zLogVar.set(logVar, i * latents);
@@ -170,7 +169,6 @@ const makeCvaePlainStep = () => {
         }
       });
     }
-    // step:end
 
     /** @param {(array: Float32Array, layer: keyof Model, part: "kernel" | "bias") => void} use */
     function forEachArray(use) {

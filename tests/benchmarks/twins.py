@@ -33,7 +33,7 @@ def train_ours(digits, epochs, seed=1, n_hidden=512, n_z=2, batch_size=BATCH, at
     return time_fit(model, epochs, x=blocks, steps_per_epoch=steps, shuffle=False)
 
 
-def train_plain(digits, epochs, seed=1, validate=False):
+def train_plain(digits, epochs, seed=1, validate=False, n_hidden=512, batch_size=BATCH):
     """`fit` on NumPy arrays with no options, as the 2017 notebook has it.
 
     With `validate` the test digits are scored after each epoch, which counts, and their losses are returned.
@@ -46,9 +46,9 @@ def train_plain(digits, epochs, seed=1, validate=False):
     from cvae_lib.model import CVAE
 
     keras.utils.set_random_seed(seed)
-    model = CVAE(seed=seed)
+    model = CVAE(n_hidden=n_hidden, seed=seed)
     model.compile(keras.optimizers.Adam(RATE))
-    settings = {"x": [digits.x_train, digits.label_train], "y": digits.x_train, "batch_size": BATCH}
+    settings = {"x": [digits.x_train, digits.label_train], "y": digits.x_train, "batch_size": batch_size}
     if validate:
         settings["validation_data"] = ([digits.x_test, digits.label_test], digits.x_test)
     return time_fit(model, epochs, "val_loss" if validate else "loss", **settings)

@@ -316,14 +316,20 @@ def test_noise_is_normal_and_each_mistake_alters_what_it_should(train):
 
 
 @pytest.fixture(scope="module")
-def test_set():
-    """The test digits of the page, read from their file: x (1000, 784) and their classes (1000,)."""
-    text = (TRAINER / "test_digits.js").read_text(encoding="utf-8").split(" = ")[1].rstrip(";\n")
-    levels = [
-        [ord(character) - 96] if character >= "a" else [0] * (ord(character) - 34)
-        for character in json.loads(text)["levels"]
-    ]
-    return np.array(sum(levels, []), "float32").reshape(1000, 784) / 15, np.arange(1000) % 10
+def test_set(run_trainer):
+    """The test digits of the page, as it unpacks them: x (1000, 784) and their classes (1000,)."""
+    levels = to_array(run_trainer("() => toText(data.test)"), "uint8")
+    return levels.reshape(1000, 784).astype("float32") / 15, np.arange(1000) % 10
+
+
+def test_digits_are_unpacked(run_trainer):
+    """Character by character: a letter is one grey value, another character a run of black pixels."""
+    for part, name in (("train", "train_digits.js"), ("test", "test_digits.js")):
+        pack = json.loads((TRAINER / name).read_text(encoding="utf-8").split(" = ")[1].rstrip(";\n"))
+        expected = bytearray()
+        for character in pack["levels"]:
+            expected += bytes([ord(character) - 96]) if character >= "a" else bytes(ord(character) - 34)
+        assert base64.b64decode(run_trainer(f"() => toText(data.{part})")) == bytes(expected)
 
 
 def measure_by_keras(model, x, label, at_mean):
