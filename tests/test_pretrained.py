@@ -168,6 +168,53 @@ def test_history_is_read_as_columns_of_numbers(tmp_path):
     assert read_history(tmp_path / "log.csv") == {}
 
 
+# A model that was trained in the page
+
+
+@pytest.fixture
+def weights(model):
+    """The trainable weights by their path in Keras."""
+    return {variable.path: variable.numpy() for variable in model.trainable_variables}
+
+
+def test_a_file_of_the_page_gives_the_model(model, weights, tmp_path):
+    path = tmp_path / "from-the-page.npz"
+    np.savez(path, **weights)
+    loaded = load_pretrained(str(path))
+    assert loaded.settings == {**model.settings, "seed": None}
+    z, label = np.array([[0.5, -1.0]], "float32"), np.eye(10, dtype="float32")[3:4]
+    np.testing.assert_array_equal(decode(loaded, z, label), decode(model, z, label))
+
+
+@pytest.mark.parametrize(
+    "spoil, found",
+    [
+        (lambda weights: weights.pop("x_logits/kernel"), "x_logits/kernel of shape None; expected 512 x 784"),
+        (lambda weights: weights.update({"z_mean/bias": np.zeros(3)}), r"z_mean/bias of shape \(3,\); expected 2"),
+        (
+            lambda weights: weights.update({"z_mean/kernel": np.zeros(2)}),
+            r"z_mean/kernel of shape \(2,\); expected any x any",
+        ),
+        (lambda weights: weights.clear(), "z_mean/kernel of shape None; expected any x any"),
+    ],
+)
+def test_a_file_of_other_weights_is_refused(weights, tmp_path, spoil, found):
+    spoil(weights)
+    path = tmp_path / "from-the-page.npz"
+    np.savez(path, **weights)
+    with pytest.raises(PretrainedError, match=f"{path}: found {found}.*Save the model in the page again"):
+        load_pretrained(str(path))
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a zip", b"PK\x03\x04 cut short"])
+def test_a_file_that_is_no_npz_is_refused(tmp_path, content):
+    path = tmp_path / "from-the-page.npz"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(PretrainedError, match=f"{path}: found .*expected an .npz file that a page"):
+        load_pretrained(str(path))
+
+
 # The model itself
 
 

@@ -106,12 +106,12 @@ const makeCvaePlainStep = () => {
       const h2 = relu(dense(model.decoderHidden, z, y));
       const logits = dense(model.xLogits, h2);
 
-      // Back: the gradient of the loss by each quantity above, from the last to the first. By a logit a, the gradient of
-      // softplus(a) - x a is sigmoid(a) - x.
+      // Back: the gradient of the loss by each quantity above, from the last to the first.
+      // By a logit a, the gradient of softplus(a) - x a is sigmoid(a) - x.
       const byLogits = sigmoid(logits).map((p, pixel) => (weight / n) * (p - image[pixel]));
       const byH2 = goBack("xLogits", byLogits, h2);
       const byZ = goBack("decoderHidden", byH2, z, y);
-      // z has a gradient from the decoder; the mean and the log variance also have one from the KL loss.
+      // z has a gradient from the decoder; the mean and the log variance have one from the KL, too.
       const byMean = mean.map((value, j) => byZ[j] + (beta / n) * value);
       const byLogVar = logVar.map(
         (value, j) => byZ[j] * power * sigma[j] * noise[j] + (beta / n) * 0.5 * (Math.exp(value) - 1),

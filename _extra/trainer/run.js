@@ -20,7 +20,7 @@
  * @property {number} seed - 0 to 2³² - 1
  * @property {number} learningRate
  * @property {number} batchSize - up to 500
- * @property {number} digits - the number of training digits, a multiple of 10
+ * @property {number} digits - the number of training digits, a multiple of 10; at most those at hand are used
  */
 
 /** @typedef {{n: number, levels: string}} PackedLevels - what a script of digits defines */
@@ -197,13 +197,15 @@ const makeCvaeRun = () => {
     }
 
     function shuffle() {
-      order = Array.from({ length: settings.digits }, (_, i) => i);
+      order = Array.from({ length: countDigits() }, (_, i) => i);
       for (let i = order.length - 1; i > 0; i--) {
         const j = Math.floor(random() * (i + 1));
         [order[i], order[j]] = [order[j], order[i]];
       }
       next = 0;
     }
+
+    const countDigits = () => Math.min(settings.digits, data.train.length / PIXELS);
 
     const readPower = () => (settings.logSigma ? 1 : 0.5);
 
@@ -221,13 +223,13 @@ const makeCvaeRun = () => {
      * @returns {Losses} of its batch, before the step
      */
     function step() {
-      const { pixels, beta, learningRate, digits } = settings;
-      const n = Math.min(settings.batchSize, digits, CAPACITY);
+      const { pixels, beta, learningRate, batchSize } = settings;
+      const n = Math.min(batchSize, countDigits(), CAPACITY);
       if (next + n > order.length) shuffle(); // what is left of an epoch and fills no batch is left out
       for (let i = 0; i < n; i++) load(i, data.train, order[next++]);
       drawNoise(random, n, settings.oneEpsilon);
       state.step += 1;
-      state.epoch += n / digits;
+      state.epoch += n / countDigits();
       const objective = { weight: pixels === "sum" ? 1 : 1 / PIXELS, beta, power: readPower() };
       // Adam's means start at 0. Its correction makes up for that in the first steps. Keras computes it in 32 bits.
       const [part1, part2] = [0.9, 0.999].map((share) => 1 - Math.fround(Math.fround(share) ** state.step));

@@ -13,6 +13,7 @@ FOLDER = Path(__file__).parent
 sys.path.insert(0, str(FOLDER))
 
 import run  # noqa: E402
+import trainer  # noqa: E402
 import twins  # noqa: E402
 
 
@@ -26,6 +27,12 @@ def test_the_page_shows_what_was_stored():
     assert run.make_page(stored) == run.PAGE.read_text(encoding="utf-8"), "python3 tests/benchmarks/run.py writes both"
     # This test runs while "whole" is measured, for the first time perhaps.
     assert {"machine", *run.MEASURES} - set(stored) <= {"whole"}, "a measurement is missing"
+
+
+def test_the_page_of_the_trainer_shows_what_was_stored():
+    stored = json.loads(trainer.STORED.read_text(encoding="utf-8"))
+    page = trainer.PAGE.read_text(encoding="utf-8")
+    assert trainer.make_page(stored) == page, "python3 tests/benchmarks/trainer.py writes both"
 
 
 @pytest.mark.parametrize("style", run.STYLES)
