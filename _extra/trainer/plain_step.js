@@ -111,11 +111,10 @@ const makeCvaePlainStep = () => {
       const byLogits = sigmoid(logits).map((p, pixel) => (weight / n) * (p - image[pixel]));
       const byH2 = goBack("xLogits", byLogits, h2);
       const byZ = goBack("decoderHidden", byH2, z, y);
-      // z has a gradient from the decoder; the mean and the log variance have one from the KL, too.
+      // To the gradient from the decoder, through z, comes that of the KL loss.
       const byMean = mean.map((value, j) => byZ[j] + (beta / n) * value);
-      const byLogVar = logVar.map(
-        (value, j) => byZ[j] * power * sigma[j] * noise[j] + (beta / n) * 0.5 * (Math.exp(value) - 1),
-      );
+      const klByLogVar = logVar.map((value) => (beta / n) * 0.5 * (Math.exp(value) - 1));
+      const byLogVar = klByLogVar.map((value, j) => value + byZ[j] * power * sigma[j] * noise[j]);
       const byH1 = goBack("zMean", byMean, h1);
       goBack("zLogVar", byLogVar, h1).forEach((value, unit) => (byH1[unit] += value));
       goBack("encoderHidden", byH1, image, y);
