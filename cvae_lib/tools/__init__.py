@@ -9,5 +9,6 @@ snapshots          what a model draws while it learns, for chapter 3
 scaling            what an update costs with several processes, for chapter 16
 export_explorer    a trained model for the explorer in the published page
 export_toys        a few digits for the live toys of chapter 2
+export_trainer     the digits that the page trains on, and those that it is tested on
 notebooks          what a chapter keeps of its metadata when it is executed, or saved in Jupyter
 """

@@ -21,6 +21,7 @@ import pytest
 import tensorflow as tf
 from book_sources import ROOT
 from keras import ops
+from scipy.special import ndtri
 
 from cvae_lib.data import one_hot
 from cvae_lib.evaluate import decode, encode
@@ -174,13 +175,6 @@ def read_batch(batch):
     return x, one_hot(batch["label"]), to_array(batch["epsilon"], "float32").reshape(len(x), -1)
 
 
-def report(**found):
-    """Add what was found to the report."""
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    known = json.loads(REPORT.read_text(encoding="utf-8")) if REPORT.exists() else {}
-    REPORT.write_text(json.dumps({**known, **found}, indent=2) + "\n", encoding="utf-8")
-
-
 # The step
 
 
@@ -203,7 +197,10 @@ def compare_with_keras(name, engine, steps, train, tmp_path):
     nats = np.abs(losses - [batch["losses"] for batch in found["batches"]]).max()
     last = read_npz(found["last"])
     off = max(np.abs(last[weight.path] - weight.numpy()).max() for weight in model.trainable_variables)
-    report(**{f"{engine}, {name}": {"steps": steps, "weights": float(off), "nats": float(nats)}})
+    REPORT.parent.mkdir(parents=True, exist_ok=True)
+    known = json.loads(REPORT.read_text(encoding="utf-8")) if REPORT.exists() else {}
+    known[f"{engine}, {name}"] = {"steps": steps, "weights": float(off), "nats": float(nats)}
+    REPORT.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
     assert off < 1e-4 and nats < 0.1
     assert np.abs(last["x_logits/kernel"] - read_npz(found["first"])["x_logits/kernel"]).max() > 0.009, "it moved"
 
@@ -389,14 +386,13 @@ def test_pictures_are_those_of_the_saved_model(name, train, tmp_path):
     found = train(name)
     model = load_model(found["last"], tmp_path)
     n_z = model.settings["n_z"]
-    middles = (np.arange(64 if n_z == 1 else 8) + 0.5) / (64 if n_z == 1 else 8)
-    from scipy.special import ndtri
-
+    n = 64 if n_z == 1 else 8
+    middles = ndtri((np.arange(n) + 0.5) / n)
     if n_z == 1:
-        z = ndtri(middles)[:, None]
+        z = middles[:, None]
     else:
-        z = np.stack(np.meshgrid(ndtri(middles), ndtri(middles), indexing="ij"), axis=-1).reshape(64, 2)
-        z = np.concatenate([z, np.zeros((64, n_z - 2))], axis=1)
+        z = np.zeros((64, n_z))
+        z[:, :2] = np.stack(np.meshgrid(middles, middles, indexing="ij"), axis=-1).reshape(64, 2)
     told = name != "label not told"
     for key, codes, labels in (("row", np.zeros((10, n_z)), np.arange(10)), ("grid", z, np.full(64, 3))):
         expected = decode(model, codes.astype("float32"), one_hot(labels * told))
@@ -532,8 +528,10 @@ def test_the_page_gets_the_model(open_trainer, tmp_path):
     tab.evaluate("trainer.step()")
     row = tab.evaluate("until(({ step }) => step === 1)")["row"]
     text = tab.evaluate(
-        "trainer.getModel().then((model) => btoa(String.fromCharCode.apply(null, []) + Array.from("
-        "cvaeWeights.writeNpz(model), (byte) => String.fromCharCode(byte)).join('')))"
+        """async () => {
+          const bytes = cvaeWeights.writeNpz(await trainer.getModel());
+          return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
+        }"""
     )
     model = load_model(text, tmp_path)
     assert model.settings["n_hidden"] == 128
