@@ -17,7 +17,8 @@
  * What a panel computes with; what it did not ask for is missing from the model, or empty.
  * @typedef {object} Data
  * @property {Model} model
- * @property {ArrayLike<number>[]} codes - for each class, z1 and z2 of the mean codes of training digits
+ * @property {ArrayLike<number>[]} codes - for each class, z1 and z2 of the mean codes of digits
+ * @property {"training" | "test"} source - where these digits are from
  * @property {ArrayLike<number>[][]} tests - for each class, the pixels of test digits
  */
 
@@ -25,8 +26,17 @@
  * What a panel works with.
  * @typedef {object} Tools
  * @property {() => Promise<Data>} load - loads the panel's data
+ * @property {() => Promise<unknown>} loadMore - loads what loader.js lists as more of them
  * @property {(text: string) => void} announce - tells a screen reader once the messages have stopped
  * @property {string} still - the address of the picture that stands in the panel's place, "" if none does
+ */
+
+/**
+ * A model that the reader trained on another page of the book, which opened this one.
+ * @typedef {object} Gift
+ * @property {Model} model
+ * @property {Float32Array[]} codes - for each class, z1 and z2 of the mean codes of test digits
+ * @property {string} story - how it was trained
  */
 
 /** @typedef {(place: Element, tools: Tools) => Promise<void>} Mount - appends a panel and starts it */
@@ -34,6 +44,8 @@
 const cvaeExplorer = (() => {
   const { DIGITS, unpack, parseWeights } = cvaeModel;
 
+  const ASK = "the trained model, please";
+  const PATIENCE = 3000; // ms that the page which trained it has to answer
   const REST = 4000; // ms from the page's load until a panel that nobody touches may use an idle moment
 
   /** @type {Record<string, Mount>} */
@@ -100,7 +112,43 @@ const cvaeExplorer = (() => {
   const readData = () => ({
     model: /** @type {Model} */ ({ ...readDecoder(), ...readEncoder() }),
     ...{ codes: [], tests: [], ...readDigits() },
+    source: "training",
   });
+
+  /**
+   * Ask the page that opened this one for the model that the reader trained there. Such a message passes between pages
+   * from disk, too, which share no storage in every browser.
+   * @returns {Promise<Gift | null>} null if no page answers, or it has been closed
+   */
+  function askForGift() {
+    return new Promise((resolve) => {
+      addEventListener("message", ({ source, data }) => {
+        if (source === opener && data?.model) resolve(data);
+      });
+      opener?.postMessage(ASK, "*");
+      setTimeout(() => resolve(null), opener ? PATIENCE : 0);
+    });
+  }
+
+  /**
+   * Say whose model the panels show, on a page that was opened to show the reader's own.
+   * @param {Element} live
+   * @param {Gift | null} gift
+   */
+  function tellOrigin(live, gift) {
+    const note = document.createElement("p");
+    note.textContent = gift
+      ? `This is the model that you trained: ${gift.story}. `
+      : "The page that trained the model does not answer, so this is the book's model. ";
+    if (gift) {
+      const link = Object.assign(document.createElement("a"), {
+        href: location.pathname,
+        textContent: "Take the book's.",
+      });
+      note.append(link);
+    }
+    live.append(note);
+  }
 
   /* ---- Panels ---- */
 
@@ -133,7 +181,8 @@ const cvaeExplorer = (() => {
   /**
    * Build the panels. What the page put into `place` is kept, for print.
    * @param {HTMLElement} place
-   * @param {{name: string, loadData: () => Promise<unknown>}[]} panels - their names, and what loads their data
+   * @param {{name: string, loadData: () => Promise<unknown>, loadMore: () => Promise<unknown>}[]} panels - their names,
+   *   and what loads their data
    */
   async function start(place, panels) {
     const live = document.createElement("div");
@@ -143,8 +192,13 @@ const cvaeExplorer = (() => {
     status.setAttribute("role", "status");
     const announce = cvaeElements.makeAnnounce(status);
     const picture = place.querySelector("img")?.src ?? "";
-    for (const { name, loadData } of panels) {
-      await mounts[name](live, { announce, still: picture, load: async () => (await loadData(), readData()) });
+    const isForGift = new URLSearchParams(location.search).has("trained");
+    const gift = isForGift ? await askForGift() : null;
+    if (isForGift) tellOrigin(live, gift);
+    /** @returns {Data} */
+    const read = () => (gift ? { ...readData(), ...gift, source: "test" } : readData());
+    for (const { name, loadData, loadMore } of panels) {
+      await mounts[name](live, { announce, still: picture, load: async () => (await loadData(), read()), loadMore });
     }
     live.append(status);
 
@@ -155,5 +209,5 @@ const cvaeExplorer = (() => {
     place.dataset.started = "";
   }
 
-  return { register, onFirstUse, start };
+  return { ASK, register, onFirstUse, start };
 })();

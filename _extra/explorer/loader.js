@@ -11,13 +11,26 @@
 "use strict";
 
 (() => {
-  const STYLE = "explorer.css";
+  const STYLE = "explorer.css"; // of all panels
   // What the panels are made of, in the order in which it runs.
   const SHARED = ["model.js", "strokes.js", "elements.js", "plane.js", "pad.js", "explorer.js"];
   const CHAPTER = "point picture"; // the panels of a place that names none
+  // The panel that trains, in full and as the first page has it. What trains is loaded with the digits.
+  const TRAINER = {
+    styles: ["../trainer/trainer.css"],
+    scripts: ["settings.js", "bugs.js", "curves.js", "codes.js", "form.js", "train_panel.js"].map(
+      (name) => `../trainer/${name}`,
+    ),
+    data: [
+      ...["plain_step.js", "wasm_step.js", "run.js", "trainer.js", "weights.js"],
+      ...["step_binary.js", "train_digits.js", "test_digits.js"],
+    ].map((name) => `../trainer/${name}`),
+    more: ["../trainer/more_digits.js"],
+  };
   /**
-   * By the name of a panel: its scripts, and the data that it asks for, written by `python -m cvae_lib export`.
-   * @type {Record<string, {scripts: string[], data: string[]}>}
+   * By the name of a panel: its scripts and styles, the data that it asks for, written by `python -m cvae_lib export`,
+   * and more of them, which few readers need.
+   * @type {Record<string, {scripts: string[], data: string[], styles?: string[], more?: string[]}>}
    */
   const PANELS = {
     draw: { scripts: ["draw_panel.js"], data: ["decoder.js"] },
@@ -26,6 +39,8 @@
     step: { scripts: ["../toys/posteriors.js", "../toys/toy.js", "../toys/step.js"], data: ["decoder.js"] },
     average: { scripts: ["../toys/posteriors.js", "../toys/toy.js", "../toys/average.js"], data: ["decoder.js"] },
     tug: { scripts: ["../toys/posteriors.js", "../toys/toy.js", "../toys/tug.js"], data: ["decoder.js"] },
+    train: TRAINER,
+    "train-first": TRAINER,
   };
 
   const { src } = /** @type {HTMLScriptElement} */ (document.currentScript);
@@ -72,11 +87,16 @@
   async function start(place) {
     const names = (place.dataset.panels ?? CHAPTER).split(" ");
     const scripts = names.flatMap((name) => PANELS[name].scripts);
+    const styles = names.flatMap((name) => PANELS[name].styles ?? []);
     try {
-      await Promise.all([loadStyle(STYLE), loadScripts([...SHARED, ...scripts])]);
+      await Promise.all([...[STYLE, ...styles].map(loadStyle), loadScripts([...SHARED, ...scripts])]);
       await cvaeExplorer.start(
         place,
-        names.map((name) => ({ name, loadData: () => loadScripts(PANELS[name].data) })),
+        names.map((name) => ({
+          name,
+          loadData: () => loadScripts(PANELS[name].data),
+          loadMore: () => loadScripts(PANELS[name].more ?? []),
+        })),
       );
     } catch (error) {
       // What the page put into the place stays there.

@@ -30,8 +30,8 @@
       () => `<canvas width="${SIDE}" height="${SIDE}" aria-hidden="true"></canvas>`,
     );
 
-  /** @param {number} perClass - test digits of each class */
-  const html = (perClass) => `
+  /** @type {(perClass: number, source: string) => string} */
+  const html = (perClass, source) => `
     <section aria-labelledby="cvae-picture-title">
       <h3 id="cvae-picture-title">From a picture to a point, and back</h3>
       <div class="cvae-study">
@@ -60,7 +60,7 @@
         <figure>
           <div class="cvae-plane" data-part="plane" role="img" aria-label="Latent plane with the posterior"></div>
           <figcaption>The point is the mean of the posterior q(z | x, y), and the ellipse reaches two standard
-            deviations from it. Each dot is the mean code of a training image of the chosen label.</figcaption>
+            deviations from it. Each dot is the mean code of a ${source} image of the chosen label.</figcaption>
         </figure>
         <div>
           <dl>
@@ -140,8 +140,8 @@
 
   /** @type {Mount} */
   async function mount(place, { load, announce }) {
-    const { model, codes, tests } = await load();
-    const root = addPanel(place, html(tests[0].length));
+    const { model, codes, tests, source } = await load();
+    const root = addPanel(place, html(tests[0].length, source));
     const part = findParts(root, PARTS);
     const plane = drawPlane(part.plane, ELLIPSE);
     const testRadios = findRadios(root, "cvae-test");

@@ -72,7 +72,7 @@
 
   /** @type {Mount} */
   async function mount(place, { load, announce }) {
-    const { model, codes } = await load();
+    const { model, codes, source } = await load();
     const root = addPanel(place, html());
     const part = findParts(root, PARTS);
     const plane = drawPlane(part.plane, HANDLE);
@@ -100,8 +100,8 @@
       part["share-label"].textContent = `Share of the ${other}`;
       part["share-value"].textContent = percent();
       part.share.setAttribute("aria-valuetext", percent());
-      const plusses = isBlend() ? `, and each plus sign that of a training image of a ${other}` : "";
-      part.caption.textContent = `${CAPTION} Each dot is the mean code of a training image of a ${digit}${plusses}.`;
+      const plusses = isBlend() ? `, and each plus sign that of a ${source} image of a ${other}` : "";
+      part.caption.textContent = `${CAPTION} Each dot is the mean code of a ${source} image of a ${digit}${plusses}.`;
     }
 
     const update = oncePerFrame(() => {

@@ -2,19 +2,24 @@
 
     python3 chapters/images/draw_images.py
 
-`handwritings.png` is the still of the panel that draws digits: its middle row is z = 0. `three.png` is what the page's
-three lines of code draw. The five others are the strip that leads to chapters. Digits are those of the sample edition,
-so that no download is needed.
+`handwritings.png` is the still of the panel that draws digits: its middle row is z = 0. `training.png` is that of the
+panel that trains. `three.png` is what the page's three lines of code draw. The five others are the strip that leads to
+chapters. Digits are those of the sample edition, so that no download is needed.
 """
 
 from pathlib import Path
 
+import cvae_lib._tensorflow  # noqa: F401
+
+# isort: split
+import keras
 import matplotlib
 import numpy as np
 
 from cvae_lib.data import load_sample, one_hot
 from cvae_lib.evaluate import decode, encode, score_labels
 from cvae_lib.likelihood import elbo, log_likelihood, make_grid, posterior
+from cvae_lib.model import CVAE
 from cvae_lib.pictures import as_pictures, enlarge, tile, write_png
 from cvae_lib.pretrained import load_pretrained
 
@@ -23,6 +28,8 @@ LABELS = np.arange(10)
 HANDWRITINGS = ((1.2, -0.9), (0.0, 0.0), (-0.9, 1.2))
 SIDE = 4  # draws along a side of a picture of the strip
 ASKED = 4  # the digit of the pictures that ask for one label
+STEPS = (20, 60, 200, 1000)  # of a training, each with a row of pictures
+BATCH = 100
 TEMPERED = 0.1  # chapter 14's power of the likelihood, for completions that differ
 
 
@@ -40,6 +47,22 @@ def draw_handwritings() -> np.ndarray:
     """Ten digits in three handwritings: 84 by 280 pixels."""
     codes = np.repeat(HANDWRITINGS, len(LABELS), axis=0)
     return sheet(draw("mnist-2d", codes, np.tile(LABELS, len(HANDWRITINGS))), len(LABELS))
+
+
+def draw_training() -> np.ndarray:
+    """Ten digits at z = 0, a row after each of STEPS: 112 by 280 pixels. The settings are those of the panel."""
+    keras.utils.set_random_seed(1)
+    sample, model = load_sample(), CVAE(n_hidden=256, seed=1)
+    model.compile(keras.optimizers.Adam(3e-3))
+    rng, n = np.random.default_rng(1), len(sample.x_train)
+    order = np.concatenate([rng.permutation(n) for _ in range(-(-STEPS[-1] * BATCH // n))])
+    rows = []
+    for first, last in zip((0, *STEPS), STEPS):
+        batches = order[BATCH * first : BATCH * last]
+        x, label = sample.x_train[batches], sample.label_train[batches]
+        model.fit([x, label], x, batch_size=BATCH, shuffle=False, verbose=0)
+        rows.append(decode(model, np.zeros((10, 2), "float32"), one_hot(LABELS)))
+    return sheet(np.concatenate(rows), len(LABELS))
 
 
 def draw_posterior() -> np.ndarray:
@@ -108,6 +131,7 @@ def main() -> None:
     """Write the pictures beside this script."""
     pictures = {
         "handwritings": draw_handwritings(),
+        "training": draw_training(),
         "three": enlarge(sheet(draw("mnist-2d", np.zeros((1, 2)), np.array([3])), 1), 4),
         "posterior": draw_posterior(),
         "label": draw_label(),

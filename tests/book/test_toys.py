@@ -117,7 +117,7 @@ def test_the_digits_and_their_posteriors_are_the_models(tmp_path, digits):
 
 def test_the_chapter_has_a_place_for_each():
     text = (CHAPTERS / "02_build_the_model.md").read_text(encoding="utf-8")
-    assert re.findall(r'class="cvae-explorer" data-panels="(\w+)"', text) == list(PANELS)
+    assert re.findall(r'class="cvae-explorer" data-panels="(\w+)"', text) == [*PANELS, "train"]
 
 
 def test_the_weights_come_at_the_first_touch(tab):

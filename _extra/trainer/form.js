@@ -1,0 +1,153 @@
+// @ts-check
+/*
+ * The form of the panel that trains: its buttons, pictures, settings and bugs as HTML, in full and as the first page has
+ * it, without the plane, the grid and the bugs.
+ */
+"use strict";
+
+const cvaeForm = (() => {
+  const { SIDE, DIGITS } = cvaeModel;
+  const { picture, pictureChoice } = cvaeElements;
+  const { DEFAULTS, SETTINGS, NAMES } = cvaeSettings;
+  const { BUGS, letterOf } = cvaeBugs;
+
+  const GRID = 8; // pictures along each side of the grid
+  const FILE = "cvae-trained-in-the-page.npz";
+
+  /** @param {SettingName} name */
+  function settingHtml(name) {
+    const { name: title, options, watch, page, chapter, restarts } = SETTINGS[name];
+    const choices = options.map(
+      ([value, text], i) => `<option value="${i}" ${value === DEFAULTS[name] ? "selected" : ""}>${text}</option>`,
+    );
+    return `
+      <div>
+        <label>${title}${restarts ? " (starts a new run)" : ""}
+          <select data-setting="${name}">${choices.join("")}</select></label>
+        <p class="cvae-note">${watch} <a href="${page}">Chapter ${chapter}</a></p>
+      </div>`;
+  }
+
+  const settingsHtml = () => `
+    <details>
+      <summary>Settings: change one while it trains</summary>
+      <p data-part="hidden" class="cvae-note" hidden>A bug hides in the settings. They come back once you have opened its
+        answer.</p>
+      <div data-part="settings">
+        <div class="cvae-settings">${NAMES.map(settingHtml).join("")}</div>
+        <p class="cvae-buttons"><button type="button" data-part="defaults">Back to the settings of the page</button></p>
+      </div>
+    </details>`;
+
+  const bugsHtml = () => `
+    <details>
+      <summary>Break it: five bugs to diagnose</summary>
+      <p>Train the model as it is for half a minute, so that you know how it should look: its curve stays as the dashed
+        one. Then choose a bug. The training starts again with one mistake in the program. What is it? Look at the ten
+        digits, at the grid, at the codes and at the curves, in this order.</p>
+      <p class="cvae-buttons">
+        ${BUGS.map((_, i) => `<button type="button" data-bug="${i}" aria-pressed="false">Bug ${letterOf(i)}</button>`).join("")}
+        <button type="button" data-part="repair" disabled>Repair it</button>
+      </p>
+      <details data-part="answer" hidden>
+        <summary>Answer</summary>
+        <p data-part="diagnosis"></p>
+      </details>
+    </details>`;
+
+  const takeHtml = () => `
+    <p class="cvae-buttons">
+      <button type="button" data-part="save" disabled>Save the weights</button>
+      <button type="button" data-part="explore" disabled>Open in the explorer</button>
+    </p>
+    <p data-part="take" class="cvae-note">The weights are a file that <code>load_pretrained("${FILE}")</code> reads.
+      The explorer of chapter 6 opens in a new tab, with the model as it is now.</p>`;
+
+  const picturesHtml = () => `
+    <div class="cvae-columns">
+      <figure>
+        <p class="cvae-title">One digit over the plane</p>
+        <canvas data-part="grid" width="${GRID * SIDE}" height="${GRID * SIDE}" role="img"
+          aria-label="No picture yet"></canvas>
+        <figcaption data-part="grid-caption"></figcaption>
+      </figure>
+      <figure>
+        <p class="cvae-title">Where the encoder puts the test digits</p>
+        <canvas data-part="codes" width="300" height="300" role="img" aria-label="No codes yet"></canvas>
+        <figcaption>Each small figure is the mean code of one of 1,000 test digits. The circles lie at 1, 2 and 3
+          standard deviations of the prior. Codes beyond the edge are drawn on it.</figcaption>
+      </figure>
+    </div>`;
+
+  /** @param {string} group - the name of the radio buttons that choose the digit of the grid; "" for pictures alone */
+  const rowHtml = (group) =>
+    group
+      ? pictureChoice(
+          group,
+          "The ten digits at z = 0: choose the one for the grid",
+          DIGITS.map(String),
+          (digit) => `<canvas width="${SIDE}" height="${SIDE}" aria-hidden="true"></canvas>
+            <span aria-hidden="true">${digit}</span>`,
+        )
+      : `<p class="cvae-title">The ten digits at z = 0</p>
+         <div class="cvae-tests" role="group" aria-label="The ten digits at z = 0">
+           ${DIGITS.map((digit) => `<div>${picture(`digit-${digit}`, `The ${digit}, not yet drawn`)}<p>${digit}</p></div>`).join("")}
+         </div>`;
+
+  /** @type {(kind: string, text: string) => string} */
+  const keyHtml = (kind, text) =>
+    `<li><svg viewBox="0 0 26 8" aria-hidden="true"><path class="cvae-${kind}" d="M0 4H26"/></svg>${text}</li>`;
+
+  /** @type {(isFull: boolean, group: string) => string} */
+  const html = (isFull, group) => `
+    <section class="cvae-trainer" aria-label="Train a model">
+      <p class="cvae-buttons">
+        <button type="button" data-part="go">Start</button>
+        <button type="button" data-part="step">One step</button>
+        <button type="button" data-part="again" disabled>Start again</button>
+      </p>
+      <p data-part="status" class="cvae-note">Start loads 270 kB, the digits and the program that trains. Nothing of it
+        leaves this page.</p>
+      ${rowHtml(isFull ? group : "")}
+      <div data-part="curves" class="cvae-curves"></div>
+      <ul class="cvae-key cvae-note">
+        ${keyHtml("test", "1,000 test digits")}
+        ${keyHtml("train", "training digits, in the steps since the point before")}
+        ${keyHtml("other", "test digits, another run")}
+      </ul>
+      <p data-part="runs" class="cvae-note"></p>
+      ${isFull ? picturesHtml() : ""}
+      ${settingsHtml()}
+      ${
+        isFull
+          ? bugsHtml() + takeHtml()
+          : `<p class="cvae-note">The <a href="02_build_the_model.html#train-one-now">same panel in chapter 2</a> also
+              shows the latent plane, hides five bugs for you to find, and gives you the weights.</p>`
+      }
+    </section>`;
+
+  const PARTS = {
+    go: HTMLButtonElement,
+    step: HTMLButtonElement,
+    again: HTMLButtonElement,
+    status: HTMLElement,
+    curves: HTMLElement,
+    runs: HTMLElement,
+    hidden: HTMLElement,
+    settings: HTMLElement,
+    defaults: HTMLButtonElement,
+  };
+  const MORE_PARTS = {
+    grid: HTMLCanvasElement,
+    "grid-caption": HTMLElement,
+    codes: HTMLCanvasElement,
+    repair: HTMLButtonElement,
+    answer: HTMLDetailsElement,
+    diagnosis: HTMLElement,
+    save: HTMLButtonElement,
+    explore: HTMLButtonElement,
+    take: HTMLElement,
+  };
+
+  return { GRID, FILE, PARTS, MORE_PARTS, html };
+})();
