@@ -32,7 +32,7 @@ const cvaeBugs = (() => {
       change: { beta: 0 },
       answer: `The <strong>KL loss is left out</strong>. Nothing keeps the codes near the prior, so they scatter beyond
         the edge of the plane, and around z = 0, where we ask for digits, the decoder has learned little. The
-        reconstruction loss alone looks excellent, and the KL curve rises to tens of nats.`,
+        reconstruction loss alone looks healthy, but the KL curve stands at tens of nats.`,
       measured: `For one 3, a weight of 1 gives the ellipse sigmas of 0.09 and 0.11. With a weight of 0.1 they are 0.03
         and 0.04 already, and the KL loss rises from 4.37 to 6.57 nats.`,
       page: "02_build_the_model.html#two-losses-pull-on-one-ellipse",
@@ -49,8 +49,8 @@ const cvaeBugs = (() => {
     {
       change: { logSigma: true },
       answer: `The sample takes the second head for a <strong>log standard deviation</strong>, and the KL loss takes it
-        for a log variance. All pictures are right. Only the curves are strange: the KL is about half of what a
-        healthy run has, and the sum is too good to be true.`,
+        for a log variance. All pictures are right. Only the curves are strange: the KL is about a third lower than that
+        of a healthy run, and the sum is too good to be true.`,
       measured: `For one digit of the trained model this mistake makes the reconstruction loss 1.52 nats lower, while the
         true loss is 3.4 nats higher.`,
       page: "04_encode_a_digit.html#mistake-1-a-log-variance-read-as-a-log-standard-deviation",
@@ -58,9 +58,9 @@ const cvaeBugs = (() => {
     },
     {
       change: { oneEpsilon: true },
-      answer: `All images of a batch share <strong>one ε</strong>. Every picture looks right, but the training curve
-        jumps from step to step, because a step averages over images and not over ε. The test curve is higher
-        than that of a healthy run.`,
+      answer: `All images of a batch share <strong>one ε</strong>. Most pictures look right, but the KL swings, and the test
+        curve stays a few nats above that of a healthy run. Each ε is a proper draw, yet a step averages over the images
+        and not over ε, so its gradient is noisier.`,
       measured: "In ten epochs on 4,000 digits, with batches of 250, the shared ε raised the loss by 6.2 nats.",
       page: "11_train_two_latents_better.html#a-bug-that-nothing-reports-one-for-the-whole-batch",
       chapter: "11, Train two latents better",

@@ -23,11 +23,11 @@ const cvaeCurves = (() => {
   const START = 0.15; // the share of the steps whose high losses do not stretch the scale
   const LONGEST = 400; // points of a curve, at most
 
-  /** @type {{title: string, read: (losses: StepLosses) => number, places: number}[]} */
+  /** @type {{title: string, read: (losses: StepLosses) => number, places: number, lowest?: number}[]} */
   const PLOTS = [
     { title: "Negative ELBO", read: ({ reconstruction, kl }) => reconstruction + kl, places: 1 },
     { title: "Reconstruction loss", read: ({ reconstruction }) => reconstruction, places: 1 },
-    { title: "KL loss", read: ({ kl }) => kl, places: 2 },
+    { title: "KL loss", read: ({ kl }) => kl, places: 2, lowest: 0 },
   ];
 
   /**
@@ -63,7 +63,7 @@ const cvaeCurves = (() => {
     <figure class="cvae-curve">
       <figcaption>${title}, nats<span class="cvae-value"></span></figcaption>
       <svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${title}: no step yet">
-        <clipPath id="${id}-${clip}"><rect x="${LEFT}" y="0" width="${RIGHT - LEFT}" height="${BOTTOM}"/></clipPath>
+        <clipPath id="${id}-${clip}"><rect x="${LEFT}" y="${TOP - 1}" width="${RIGHT - LEFT}" height="${BOTTOM - TOP + 2}"/></clipPath>
         <path class="cvae-frame" d="M${LEFT} ${TOP}V${BOTTOM}H${RIGHT}"/>
         <g class="cvae-ticks"></g>
         <g clip-path="url(#${id}-${clip})">
@@ -89,13 +89,13 @@ const cvaeCurves = (() => {
      * @param {number[]} changes - the steps after which a setting was changed
      * @param {number} last - the last step that the plot shows
      */
-    function drawPlot({ title, read, places, root }, run, other, changes, last) {
+    function drawPlot({ title, read, places, lowest, root }, run, other, changes, last) {
       const steps = chooseTicks(0, last);
       const end = steps[steps.length - 1];
       const curves = [run.train, run.test, other?.test ?? []];
       const inView = curves.flatMap((curve) => curve.filter(({ step }) => step >= START * last && step <= end));
       const values = (inView.length ? inView : curves.flat()).map(read).filter(Number.isFinite);
-      const [low, high] = values.length ? [Math.min(...values), Math.max(...values)] : [0, 1];
+      const [low, high] = values.length ? [lowest ?? Math.min(...values), Math.max(...values)] : [0, 1];
       const nats = chooseTicks(low, Math.max(high, low + (places === 2 ? 0.1 : 1)));
       const [bottom, top] = [nats[0], nats[nats.length - 1]];
       /** @param {number} step */

@@ -7,34 +7,38 @@
 
 const cvaeForm = (() => {
   const { SIDE, DIGITS } = cvaeModel;
-  const { picture, pictureChoice } = cvaeElements;
+  const { picture, pictureChoice, makeUnique } = cvaeElements;
   const { DEFAULTS, SETTINGS, NAMES } = cvaeSettings;
   const { BUGS, letterOf } = cvaeBugs;
 
   const GRID = 8; // pictures along each side of the grid
   const FILE = "cvae-trained-in-the-page.npz";
 
-  /** @param {SettingName} name */
-  function settingHtml(name) {
-    const { name: title, options, watch, page, chapter, restarts } = SETTINGS[name];
+  /** @type {(name: SettingName, note: string) => string} */
+  function settingHtml(name, note) {
+    const { name: title, options, restarts } = SETTINGS[name];
     const choices = options.map(
       ([value, text], i) => `<option value="${i}" ${value === DEFAULTS[name] ? "selected" : ""}>${text}</option>`,
     );
     return `
-      <div>
-        <label>${title}${restarts ? " (starts a new run)" : ""}
-          <select data-setting="${name}">${choices.join("")}</select></label>
-        <p class="cvae-note">${watch} <a href="${page}">Chapter ${chapter}</a></p>
-      </div>`;
+      <label>${title}${restarts ? " (starts a new run)" : ""}
+        <select data-setting="${name}" aria-describedby="${note}">${choices.join("")}</select></label>`;
   }
 
-  const settingsHtml = () => `
+  /** @param {SettingName} name */
+  const watchHtml = (name) =>
+    `<strong>${SETTINGS[name].name}.</strong> ${SETTINGS[name].watch}
+     <a href="${SETTINGS[name].page}">Chapter ${SETTINGS[name].chapter}</a>`;
+
+  /** @param {string} note - the id of the sentence that says what to watch for */
+  const settingsHtml = (note) => `
     <details>
       <summary>Settings: change one while it trains</summary>
       <p data-part="hidden" class="cvae-note" hidden>A bug hides in the settings. They come back once you have opened its
         answer.</p>
       <div data-part="settings">
-        <div class="cvae-settings">${NAMES.map(settingHtml).join("")}</div>
+        <div class="cvae-settings">${NAMES.map((name) => settingHtml(name, note)).join("")}</div>
+        <p data-part="watch" id="${note}">${watchHtml(NAMES[0])}</p>
         <p class="cvae-buttons"><button type="button" data-part="defaults">Back to the settings of the page</button></p>
       </div>
     </details>`;
@@ -42,9 +46,9 @@ const cvaeForm = (() => {
   const bugsHtml = () => `
     <details>
       <summary>Break it: five bugs to diagnose</summary>
-      <p>Train the model as it is for half a minute, so that you know how it should look: its curve stays as the dashed
-        one. Then choose a bug. The training starts again with one mistake in the program. What is it? Look at the ten
-        digits, at the grid, at the codes and at the curves, in this order.</p>
+      <p>Train the model as it is for half a minute: its curve stays as the dashed one. Then choose a bug. The training
+        starts again with one mistake in the program. Which one? Look at the ten digits, the grid, the codes and the
+        curves.</p>
       <p class="cvae-buttons">
         ${BUGS.map((_, i) => `<button type="button" data-bug="${i}" aria-pressed="false">Bug ${letterOf(i)}</button>`).join("")}
         <button type="button" data-part="repair" disabled>Repair it</button>
@@ -108,6 +112,8 @@ const cvaeForm = (() => {
       </p>
       <p data-part="status" class="cvae-note">Start loads 270 kB, the digits and the program that trains. Nothing of it
         leaves this page.</p>
+      ${settingsHtml(makeUnique("cvae-watch"))}
+      ${isFull ? bugsHtml() : ""}
       ${rowHtml(isFull ? group : "")}
       <div data-part="curves" class="cvae-curves"></div>
       <ul class="cvae-key cvae-note">
@@ -116,11 +122,9 @@ const cvaeForm = (() => {
         ${keyHtml("other", "test digits, another run")}
       </ul>
       <p data-part="runs" class="cvae-note"></p>
-      ${isFull ? picturesHtml() : ""}
-      ${settingsHtml()}
       ${
         isFull
-          ? bugsHtml() + takeHtml()
+          ? picturesHtml() + takeHtml()
           : `<p class="cvae-note">The <a href="02_build_the_model.html#train-one-now">same panel in chapter 2</a> also
               shows the latent plane, hides five bugs for you to find, and gives you the weights.</p>`
       }
@@ -135,6 +139,7 @@ const cvaeForm = (() => {
     runs: HTMLElement,
     hidden: HTMLElement,
     settings: HTMLElement,
+    watch: HTMLElement,
     defaults: HTMLButtonElement,
   };
   const MORE_PARTS = {
@@ -149,5 +154,5 @@ const cvaeForm = (() => {
     take: HTMLElement,
   };
 
-  return { GRID, FILE, PARTS, MORE_PARTS, html };
+  return { GRID, FILE, PARTS, MORE_PARTS, html, watchHtml };
 })();

@@ -22,13 +22,14 @@
   const { makeUnique, addPanel, findParts, findRadios, show, penOf } = cvaeElements;
   const { DEFAULTS, SETTINGS, NAMES, describeOne, describe } = cvaeSettings;
   const { BUGS, letterOf } = cvaeBugs;
-  const { GRID, FILE, PARTS, MORE_PARTS, html } = cvaeForm;
+  const { GRID, FILE, PARTS, MORE_PARTS, html, watchHtml } = cvaeForm;
   const { append, startCurves } = cvaeCurves;
   const { drawCodes } = cvaeCodes;
 
   const PIXELS = SIDE * SIDE;
   const FIRST_DIGIT = 3; // of the grid
   const ALL_DIGITS = 5000; // training digits that need one more file
+  const WRONG = 0.3; // nats by which a loss must be off to be called wrong
   const SPOKEN = 5000; // ms between two summaries for a screen reader
   const CALM = 2000; // ms between two drawings for a reader who wants less motion
   const EXPLORER = "06_generate_digits.html?trained#explorer";
@@ -200,8 +201,9 @@
     /** Say what the test digits' loss is, where the program with its mistake says something else. */
     function tellTruth() {
       if (!report?.step || isSecret()) return "";
-      const [said, truth] = [report.test, report.truth].map((losses) => show(sumOf(losses), 1));
-      return said === truth ? "" : ` Scored properly, it has ${truth} nats on the test digits, and not ${said}.`;
+      const [said, truth] = [report.test, report.truth].map(sumOf);
+      if (Math.abs(said - truth) < WRONG) return "";
+      return ` Scored properly, it has ${show(truth, 1)} nats on the test digits, and not ${show(said, 1)}.`;
     }
 
     /**
@@ -318,9 +320,10 @@
       });
     });
 
-    selects.forEach((select) =>
+    selects.forEach((select) => {
+      const name = /** @type {SettingName} */ (select.dataset.setting);
+      select.addEventListener("focus", () => (part.watch.innerHTML = watchHtml(name)));
       select.addEventListener("change", () => {
-        const name = /** @type {SettingName} */ (select.dataset.setting);
         const [value] = SETTINGS[name].options[Number(select.value)];
         if (run.step && !SETTINGS[name].restarts) {
           run.changes = run.changes.filter(
@@ -331,8 +334,8 @@
         set({ [name]: value });
         if (!run.step) nameRun();
         drawRuns();
-      }),
-    );
+      });
+    });
 
     /**
      * Begin a run with the settings of the page, or with a bug in them.

@@ -1,10 +1,10 @@
 """The panel that trains, in a browser: what it loads, what its buttons and settings do, and what it hands over.
 
 It needs Chromium and stands on a bare page that is opened from disk. The arithmetic behind it is tested in
-test_training_step.py. `_build/reports/train_panel.json` holds the bytes, steps and times of the last run.
+test_trainer.py. `_build/reports/train_panel.json` holds the bytes, steps and times of the last run.
 
     pip install -r requirements.txt && apt-get install chromium
-    pytest tests/book/test_train_panel.py               # CHROMIUM=/path/to/chromium for another browser
+    pytest tests/book/test_train_panel.py           # CHROMIUM=/path/to/chromium for another browser
 """
 
 import gzip
