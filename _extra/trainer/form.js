@@ -64,8 +64,9 @@ const cvaeForm = (() => {
       <button type="button" data-part="save" disabled>Save the weights</button>
       <button type="button" data-part="explore" disabled>Open in the explorer</button>
     </p>
-    <p data-part="take" class="cvae-note">The weights are a file that <code>load_pretrained("${FILE}")</code> reads.
-      The explorer of chapter 6 opens in a new tab, with the model as it is now.</p>`;
+    <p class="cvae-note">The weights are a file that <code>load_pretrained("${FILE}")</code> reads. The explorer of
+      chapter 6 opens in a new tab with the model as it is now, if it has two latents.
+      <span data-part="odd" hidden>The second head of this model holds log σ, and whoever opens it reads log σ².</span></p>`;
 
   const picturesHtml = () => `
     <div class="cvae-columns">
@@ -78,8 +79,7 @@ const cvaeForm = (() => {
       <figure>
         <p class="cvae-title">Where the encoder puts the test digits</p>
         <canvas data-part="codes" width="300" height="300" role="img" aria-label="No codes yet"></canvas>
-        <figcaption>Each small figure is the mean code of one of 1,000 test digits. The circles lie at 1, 2 and 3
-          standard deviations of the prior. Codes beyond the edge are drawn on it.</figcaption>
+        <figcaption data-part="codes-caption"></figcaption>
       </figure>
     </div>`;
 
@@ -146,12 +146,13 @@ const cvaeForm = (() => {
     grid: HTMLCanvasElement,
     "grid-caption": HTMLElement,
     codes: HTMLCanvasElement,
+    "codes-caption": HTMLElement,
     repair: HTMLButtonElement,
     answer: HTMLDetailsElement,
     diagnosis: HTMLElement,
     save: HTMLButtonElement,
     explore: HTMLButtonElement,
-    take: HTMLElement,
+    odd: HTMLElement,
   };
 
   return { GRID, FILE, PARTS, MORE_PARTS, html, watchHtml };

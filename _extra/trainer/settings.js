@@ -26,11 +26,11 @@ const cvaeSettings = (() => {
   /** @type {Record<SettingName, SettingView>} */
   const SETTINGS = {
     pixels: {
-      name: "Reconstruction loss",
+      name: "Loss over the pixels",
       start: "sum",
       options: [
-        ["sum", "sum over the pixels"],
-        ["mean", "mean over the pixels"],
+        ["sum", "sum"],
+        ["mean", "mean"],
       ],
       watch: `With the mean, the KL counts 784 times too much. Its curve falls to 0, and the 64 pictures of the grid
         become one.`,
@@ -62,19 +62,19 @@ const cvaeSettings = (() => {
       name: "Noise ε",
       start: false,
       options: [
-        [false, "one ε for each image"],
-        [true, "one ε for the whole batch"],
+        [false, "one an image"],
+        [true, "one a batch"],
       ],
       watch: "With one ε for the batch the training curve jumps from step to step, and the test curve stays higher.",
       page: "11_train_two_latents_better.html#a-bug-that-nothing-reports-one-for-the-whole-batch",
       chapter: "11, Train two latents better",
     },
     logSigma: {
-      name: "Second head of the encoder",
+      name: "Second head sampled as",
       start: false,
       options: [
-        [false, "sampled as a log variance"],
-        [true, "sampled as a log standard deviation"],
+        [false, "log σ²"],
+        [true, "log σ"],
       ],
       watch: `The KL loss takes the head for a log variance either way. If the sample does not, the KL curve falls,
         and the sum looks better than it is.`,
@@ -82,7 +82,7 @@ const cvaeSettings = (() => {
       chapter: "4, Encode a digit",
     },
     atMean: {
-      name: "Test digits are decoded from",
+      name: "Test digits decoded from",
       start: false,
       options: [
         [false, "a draw of z"],
@@ -145,13 +145,16 @@ const cvaeSettings = (() => {
 
   const DEFAULTS = /** @type {Chosen} */ (Object.fromEntries(NAMES.map((name) => [name, SETTINGS[name].start])));
 
+  /** @param {string} text */
+  const lowerFirst = (text) => text[0].toLowerCase() + text.slice(1);
+
   /**
    * Say what a setting is set to.
    * @param {SettingName} name
    * @param {Settings[SettingName]} value
    */
   const describeOne = (name, value) =>
-    `${SETTINGS[name].name.toLowerCase()}: ${SETTINGS[name].options.find(([option]) => option === value)?.[1]}`;
+    `${lowerFirst(SETTINGS[name].name)}: ${SETTINGS[name].options.find(([option]) => option === value)?.[1]}`;
 
   /**
    * Say in what settings differ from the page's own.

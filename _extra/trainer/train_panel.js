@@ -13,7 +13,7 @@
  * @property {Curves} curves
  * @property {number} step
  * @property {string} story - the settings that it began with, in words
- * @property {{step: number, words: string}[]} changes - of settings: after which step, and to what
+ * @property {{step: number, name: SettingName, words: string}[]} changes - of settings: after which step, and to what
  * @property {boolean} isHealthy - it began with the settings of the page
  */
 
@@ -170,7 +170,13 @@
 
     function drawPlane() {
       if (!report || !more) return;
-      drawCodes(more.codes, report.codes, CLASSES, report.settings.latents);
+      const { latents } = report.settings;
+      drawCodes(more.codes, report.codes, CLASSES, latents);
+      more["codes-caption"].textContent = `Each small figure is the mean code of one of 1,000 test digits. ${
+        latents === 1
+          ? "The classes stand side by side."
+          : `The circles lie at 1, 2 and 3 standard deviations of the prior.${latents === 3 ? " z3 is not shown." : ""}`
+      } Codes beyond the edge are drawn on it.`;
       more.codes.setAttribute("aria-label", `The codes of 1,000 test digits after ${report.step} steps`);
     }
 
@@ -194,6 +200,7 @@
       const other = compared();
       part.runs.textContent = `Solid: ${tellRun(run)}.${tellTruth()}${other ? ` Dashed: ${tellRun(other)}.` : ""}`;
       if (!more) return;
+      more.odd.hidden = !report?.settings.logSigma || isSecret();
       more.save.disabled = !run.step;
       more.explore.disabled = !run.step || report?.settings.latents !== 2;
     }
@@ -326,10 +333,8 @@
       select.addEventListener("change", () => {
         const [value] = SETTINGS[name].options[Number(select.value)];
         if (run.step && !SETTINGS[name].restarts) {
-          run.changes = run.changes.filter(
-            ({ step, words }) => step < run.step || !words.startsWith(SETTINGS[name].name.toLowerCase()),
-          );
-          run.changes.push({ step: run.step, words: describeOne(name, value) });
+          run.changes = run.changes.filter((change) => change.step < run.step || change.name !== name);
+          run.changes.push({ step: run.step, name, words: describeOne(name, value) });
         }
         set({ [name]: value });
         if (!run.step) nameRun();

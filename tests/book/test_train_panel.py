@@ -273,7 +273,7 @@ def test_the_last_run_stays_to_compare(tab):
     train(tab, 10)
     assert tab.locator(".cvae-curve .cvae-other").first.get_attribute("d")
     words = part(tab, "runs").inner_text()
-    assert f"Dashed: weight of the kl loss: 4, {first['step']} steps" in words
+    assert f"Dashed: weight of the KL loss: 4, {first['step']} steps" in words
     assert "Solid: the settings of the page, " in words
 
 
