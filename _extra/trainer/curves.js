@@ -16,7 +16,7 @@ const cvaeCurves = (() => {
   const { addPanel, show } = cvaeElements;
 
   // In units of the drawing, which are about pixels.
-  const [WIDTH, HEIGHT] = [280, 170];
+  const [WIDTH, HEIGHT] = [236, 168];
   const [LEFT, RIGHT, TOP, BOTTOM] = [38, WIDTH - 6, 8, HEIGHT - 36];
 
   const FEWEST = 100; // steps that a plot shows, at least
@@ -26,7 +26,7 @@ const cvaeCurves = (() => {
   /** @type {{title: string, read: (losses: StepLosses) => number, places: number, lowest?: number}[]} */
   const PLOTS = [
     { title: "Negative ELBO", read: ({ reconstruction, kl }) => reconstruction + kl, places: 1 },
-    { title: "Reconstruction loss", read: ({ reconstruction }) => reconstruction, places: 1 },
+    { title: "Reconstruction", read: ({ reconstruction }) => reconstruction, places: 1 },
     { title: "KL loss", read: ({ kl }) => kl, places: 2, lowest: 0 },
   ];
 
@@ -121,7 +121,7 @@ const cvaeCurves = (() => {
         ...steps.map(
           (step) => `<text x="${toX(step)}" y="${BOTTOM + 15}" text-anchor="middle">${show(step, 0)}</text>`,
         ),
-        ...nats.map(
+        ...(values.length ? nats : []).map(
           (value) => `<text x="${LEFT - 5}" y="${toY(value) + 4}" text-anchor="end">${show(value, decimals)}</text>`,
         ),
       ];

@@ -90,12 +90,17 @@ const cvaeForm = (() => {
           group,
           "The ten digits at z = 0: choose the one for the grid",
           DIGITS.map(String),
-          (digit) => `<canvas width="${SIDE}" height="${SIDE}" aria-hidden="true"></canvas>
+          (
+            digit,
+          ) => `<canvas width="${SIDE}" height="${SIDE}" style="--cvae-digit: ${digit}" aria-hidden="true"></canvas>
             <span aria-hidden="true">${digit}</span>`,
         )
       : `<p class="cvae-title">The ten digits at z = 0</p>
          <div class="cvae-tests" role="group" aria-label="The ten digits at z = 0">
-           ${DIGITS.map((digit) => `<div>${picture(`digit-${digit}`, `The ${digit}, not yet drawn`)}<p>${digit}</p></div>`).join("")}
+           ${DIGITS.map(
+             (digit) =>
+               `<div style="--cvae-digit: ${digit}">${picture(`digit-${digit}`, `The ${digit}, not yet drawn`)}<p>${digit}</p></div>`,
+           ).join("")}
          </div>`;
 
   /** @type {(kind: string, text: string) => string} */
@@ -110,8 +115,8 @@ const cvaeForm = (() => {
         <button type="button" data-part="step">One step</button>
         <button type="button" data-part="again" disabled>Start again</button>
       </p>
-      <p data-part="status" class="cvae-note">Start loads 270 kB, the digits and the program that trains. Nothing of it
-        leaves this page.</p>
+      <p data-part="status" class="cvae-note">The row shows where 1,000 steps lead. Start loads 280 kB, the digits and the
+        program that trains; nothing is sent anywhere.</p>
       ${settingsHtml(makeUnique("cvae-watch"))}
       ${isFull ? bugsHtml() : ""}
       ${rowHtml(isFull ? group : "")}

@@ -95,6 +95,7 @@
   const makeMount = (isFull) => async (place, tools) => {
     const group = makeUnique("cvae-row");
     const root = addPanel(place, html(isFull, group));
+    if (tools.still) /** @type {HTMLElement} */ (root).style.setProperty("--cvae-still", `url("${tools.still}")`);
     const part = findParts(root, PARTS);
     const more = isFull ? findParts(root, MORE_PARTS) : null;
     const curves = startCurves(part.curves);
