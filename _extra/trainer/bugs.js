@@ -58,9 +58,9 @@ const cvaeBugs = (() => {
     },
     {
       change: { oneEpsilon: true },
-      answer: `All images of a batch share <strong>one ε</strong>. Most pictures look right, but the KL swings, and the test
-        curve stays a few nats above that of a healthy run. Each ε is a proper draw, yet a step averages over the images
-        and not over ε, so its gradient is noisier.`,
+      answer: `All images of a batch share <strong>one ε</strong>. Most pictures look right, but the KL swings, and for
+        some hundred steps the test curve stays a few nats above that of a healthy run. Each ε is a proper draw, yet a
+        step averages over the images and not over ε, so its gradient is noisier.`,
       measured: "In ten epochs on 4,000 digits, with batches of 250, the shared ε raised the loss by 6.2 nats.",
       page: "11_train_two_latents_better.html#a-bug-that-nothing-reports-one-for-the-whole-batch",
       chapter: "11, Train two latents better",

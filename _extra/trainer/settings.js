@@ -65,7 +65,7 @@ const cvaeSettings = (() => {
         [false, "one an image"],
         [true, "one a batch"],
       ],
-      watch: "With one ε for the batch the training curve jumps from step to step, and the test curve stays higher.",
+      watch: "With one ε a batch the KL curve swings, and for some hundred steps the test curve stays higher.",
       page: "11_train_two_latents_better.html#a-bug-that-nothing-reports-one-for-the-whole-batch",
       chapter: "11, Train two latents better",
     },
