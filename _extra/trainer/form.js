@@ -77,7 +77,7 @@ const cvaeForm = (() => {
         <figcaption data-part="grid-caption"></figcaption>
       </figure>
       <figure>
-        <p class="cvae-title">Where the encoder puts the test digits</p>
+        <p class="cvae-title">The codes of the test digits</p>
         <canvas data-part="codes" width="300" height="300" role="img" aria-label="No codes yet"></canvas>
         <figcaption data-part="codes-caption"></figcaption>
       </figure>

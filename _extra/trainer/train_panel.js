@@ -185,7 +185,10 @@
       if (!report) return;
       const { step, seconds, running, engine, test } = report;
       const speed = step && seconds ? `, ${show(step / seconds, 0)} a second` : "";
-      const slow = engine === "JavaScript" ? " This browser runs no WebAssembly, so the training is slow." : "";
+      const slow =
+        engine === "JavaScript"
+          ? " This browser cannot run the fast program (WebAssembly with SIMD), so it trains slowly, in JavaScript."
+          : "";
       part.status.textContent = step
         ? `${running ? "Training" : "Paused"}: ${step.toLocaleString("en")} steps, ${show(report.epoch, 1)} epochs${speed}.${slow}`
         : `Ready: no step yet.${slow}`;

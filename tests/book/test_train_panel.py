@@ -52,6 +52,14 @@ HIDE = """(hidden) => {
   Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
   document.dispatchEvent(new Event("visibilitychange"));
 }"""
+# Take WebAssembly away from the worker, whose program the page makes as a Blob.
+WITHOUT_WASM = """() => {
+  globalThis.Blob = class extends Blob {
+    constructor(parts, options) {
+      super(["delete globalThis.WebAssembly;", ...parts], options);
+    }
+  };
+}"""
 DATA = {"step_binary.js", "train_digits.js", "test_digits.js"}
 ENGINE = {"plain_step.js", "wasm_step.js", "run.js", "trainer.js", "weights.js"}
 
@@ -181,6 +189,14 @@ def test_a_file_that_is_missing_is_named(open_page, folder, tmp_path):
     tab = open_page(address=f"file://{broken}")
     press(tab, "Start")
     tab.wait_for_function("document.querySelector('[data-part=status]').textContent.includes('test_digits.js')")
+
+
+def test_without_webassembly_it_trains_and_says_that_it_is_slow(tab):
+    tab.evaluate(WITHOUT_WASM)
+    press(tab, "One step")
+    assert wait(tab, "now.step === 1")["engine"] == "JavaScript"
+    wait_for_frames(tab)
+    assert "slowly, in JavaScript" in part(tab, "status").inner_text()
 
 
 # Training
