@@ -254,10 +254,11 @@
         nameRun();
       }
       const { step, train, test } = latest;
-      const before = run.step;
       run.step = step;
       if (train) append(run.curves.train, { step, ...train });
-      if (step > before || !run.curves.test.length) append(run.curves.test, { step, ...test });
+      // Without a step only another way of evaluating moves the loss: the curve then falls or rises on the spot.
+      const before = run.curves.test[run.curves.test.length - 1];
+      if (before?.step !== step || sumOf(before) !== sumOf(test)) append(run.curves.test, { step, ...test });
       part.again.disabled = step === 0;
       const now = performance.now();
       if (isCalm.matches && latest.running && now - drawn < CALM) return;
@@ -402,9 +403,9 @@
     more?.explore.addEventListener("click", () =>
       withTrainer((trainer) => {
         const story = tellRun(run);
-        const { codes, settings: inForce } = /** @type {TrainingReport} */ (report);
+        const { codes, settings: used } = /** @type {TrainingReport} */ (report);
         const gift = trainer.getModel().then((model) => {
-          if (!inForce.told) forgetLabel(model);
+          if (!used.told) forgetLabel(model);
           const ofClass = DIGITS.map((digit) =>
             Float32Array.from(
               { length: codes.length / DIGITS.length },

@@ -270,6 +270,20 @@ def test_the_settings_of_the_page_are_those_of_the_trainer(tab):
     assert settings == tab.evaluate("cvaeTrainer.DEFAULTS") == {**settings, **tab.evaluate("cvaeSettings.DEFAULTS")}
 
 
+def test_the_curve_falls_on_the_spot_when_the_mean_is_decoded(tab):
+    """The weights stay as they are, and the page says what the loss is in truth."""
+    open_fold(tab, "Settings")
+    sampled = train(tab, 40)
+    choose(tab, "atMean", 1)
+    now = wait(tab, "now.settings.atMean")
+    assert now["step"] == sampled["step"] and now["truth"] == sampled["test"]
+    assert sum_of(now["test"]) < sum_of(now["truth"]) - 0.3
+    said = f"it has {sum_of(now['truth']):.1f} nats on the test digits, and not {sum_of(now['test']):.1f}"
+    tab.wait_for_function("said => document.querySelector('[data-part=runs]').textContent.includes(said)", arg=said)
+    x = [one.split()[0] for one in tab.locator(".cvae-curve .cvae-test").first.get_attribute("d").split("L")]
+    assert x[-1] == x[-2]
+
+
 def test_five_thousand_digits_are_loaded_on_demand(tab):
     open_fold(tab, "Settings")
     train(tab, 1)
