@@ -105,7 +105,8 @@ const cvaeSettings = (() => {
       name: "Learning rate",
       start: 0.003,
       options: [0.0003, 0.001, 0.003, 0.01, 0.03].map((value) => [value, String(value)]),
-      watch: "A small rate learns slowly. With a rate that is too large the curves jump and end higher.",
+      watch: `With 0.0003 the model learns slowly. With 0.03 it gets stuck: the KL stays at tens of nats, and the loss far
+        above that of other rates.`,
       page: "11_train_two_latents_better.html#which-single-change-lowers-the-loss",
       chapter: "11, Train two latents better",
     },
@@ -113,8 +114,8 @@ const cvaeSettings = (() => {
       name: "Batch size",
       start: 100,
       options: numbers(10, 50, 100, 250, 500),
-      watch: `Small batches take more steps a second and make the training curve noisy. Large ones make it smooth, and
-        learn less in a second.`,
+      watch: `A small batch makes a quick but noisy step, so there are more of them in a second. A large one wastes time
+        here: it has the better gradient, and too few steps.`,
       page: "11_train_two_latents_better.html#which-single-change-lowers-the-loss",
       chapter: "11, Train two latents better",
     },
