@@ -280,6 +280,7 @@ def test_the_curve_falls_on_the_spot_when_the_mean_is_decoded(tab):
     assert sum_of(now["test"]) < sum_of(now["truth"]) - 0.3
     said = f"it has {sum_of(now['truth']):.1f} nats on the test digits, and not {sum_of(now['test']):.1f}"
     tab.wait_for_function("said => document.querySelector('[data-part=runs]').textContent.includes(said)", arg=said)
+    wait_for_frames(tab)
     x = [one.split()[0] for one in tab.locator(".cvae-curve .cvae-test").first.get_attribute("d").split("L")]
     assert x[-1] == x[-2]
 
