@@ -13,12 +13,25 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+import cvae_lib._tensorflow  # noqa: F401
+
+# isort: split
+import numpy as np
+import tensorflow as tf
+
 from cvae_lib import BookError
+from cvae_lib.data import check_dataset
+from cvae_lib.data.mnist import IMAGE_SHAPE
 from cvae_lib.pretrained import describe_versions, write_text
 from cvae_lib.tools.launch import make_environments
+from cvae_lib.training.batches import shuffled_index_blocks
+from cvae_lib.training.distributed import Cluster, connect, make_steps, read_tf_config
+from cvae_lib.training.loop import make_model
+from cvae_lib.training.recipes import Recipe
 
 NAME = "scaling"
 UNITS = (128, 256, 512, 1024, 2048)  # in each hidden layer
@@ -147,8 +160,6 @@ def serve() -> None:
     A request has the hidden units, the batch and the number of calls of UPDATES updates each. The answer is the seconds
     that the calls took, and the number of parameters.
     """
-    from cvae_lib.training.distributed import Cluster, connect, read_tf_config
-
     answer = sys.stdout
     sys.stdout = sys.stderr  # whatever TensorFlow prints is no answer
     print("true", file=answer, flush=True)
@@ -170,17 +181,6 @@ def serve() -> None:
 
 def make_call(strategy: Any, units: int, batch: int) -> tuple[Callable[[], None], int]:
     """Make a function of UPDATES updates, as the trainer makes them, and count the parameters."""
-    from itertools import count
-
-    import numpy as np
-
-    from cvae_lib.data import check_dataset
-    from cvae_lib.data.mnist import IMAGE_SHAPE
-    from cvae_lib.training.batches import shuffled_index_blocks
-    from cvae_lib.training.distributed import make_steps
-    from cvae_lib.training.loop import make_model
-    from cvae_lib.training.recipes import Recipe
-
     n = UPDATES * batch
     y = (np.arange(n) % 10).astype("uint8")
     x = np.random.default_rng(0).integers(0, 256, (n, *IMAGE_SHAPE), "uint8")  # an update of noise takes as long
@@ -194,6 +194,5 @@ def make_call(strategy: Any, units: int, batch: int) -> tuple[Callable[[], None]
     with strategy.scope():
         model = make_model(recipe, data, seed=1)
     train, _ = make_steps(strategy, model, data, [], batch, seed=1, first_epoch=0, jit_compile=True)
-    # Arrays, since a compiled function is compiled anew for each new int of Python.
-    arguments = (np.array([[epoch], [0], [UPDATES]], "int32")[:, 0] for epoch in count())
-    return lambda: train(*map(np.asarray, next(arguments))).numpy(), model.count_params()
+    epochs = count()
+    return lambda: train(*map(tf.constant, (next(epochs), 0, UPDATES))).numpy(), model.count_params()
