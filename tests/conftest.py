@@ -1,6 +1,7 @@
 """What tests share: the data of this run, and a headless Chromium, without which tests are skipped and say so."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,14 @@ CHROMIUM = os.environ.get("CHROMIUM") or "/usr/bin/chromium"
 def digits():
     """The digits of the edition that this test run uses."""
     return load_mnist()
+
+
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C raises KeyboardInterrupt, even if the tests were started in the background of a shell, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 # One for each test file and not for the session: while Playwright is open it occupies the thread's event loop, which

@@ -60,7 +60,7 @@ def test_the_others_have_time_to_end_by_themselves(stand_in, tmp_path, capfd):
     assert (tmp_path / "end").exists() and capfd.readouterr().err.startswith("error: process 0 of 2")
 
 
-def test_ctrl_c_is_explained_once_all_have_ended(stand_in, monkeypatch, tmp_path, capfd):
+def test_ctrl_c_is_explained_once_all_have_ended(ctrl_c, stand_in, monkeypatch, tmp_path, capfd):
     monkeypatch.setattr(launch, "GRACE_SECONDS", 0.3)
     stand_in("time.sleep(60)")
     threading.Timer(0.5, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)).start()

@@ -193,7 +193,7 @@ def test_a_process_that_is_killed_while_it_waits_does_not_hold_up_the_others():
     assert "process 2 (127" in told and "did not come" in told
 
 
-def test_the_chief_can_be_interrupted_while_it_waits():
+def test_the_chief_can_be_interrupted_while_it_waits(ctrl_c):
     interrupt = threading.Timer(0.3, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
     interrupt.start()
     with pytest.raises(KeyboardInterrupt):
