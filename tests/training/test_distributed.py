@@ -26,7 +26,6 @@ from cvae_lib.training import distributed
 from cvae_lib.training.checkpoints import LOSSES, TrainingError
 from cvae_lib.training.distributed import Cluster, choose_strategy, find_cluster, meet, read_tf_config, split_address
 from cvae_lib.training.loop import train
-from cvae_lib.training.recipes import Recipe
 from cvae_lib.training.records import write_dataset
 
 # What the environment says
@@ -256,7 +255,6 @@ PROGRAM = """
 import hashlib, os, pkgutil, signal, sys, time
 from cvae_lib.tools import cli
 from cvae_lib.training import loop
-from cvae_lib.training.recipes import Recipe
 
 def fit_and_print(strategy, model, *rest):
     fit(strategy, model, *rest)
@@ -296,27 +294,39 @@ def few_digits(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module", autouse=True)
+def two_threads():
+    """Two threads for TensorFlow in each process, whatever its cores, because sums are divided by them.
+
+    With one thread, as on one core, rounding differs more: after 50 updates, some weights were 2e-4 from those of one
+    process, and 99 of 100 within 1e-6.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TF_NUM_INTRAOP_THREADS", "2")
+        yield
+
+
+def train_alone(data, out, name="mnist-2d"):
+    """Train in one process, by `fit`."""
+    subprocess.run([sys.executable, "-c", PROGRAM, *command(data, out, name)], stdout=subprocess.DEVNULL, check=True)
+
+
 @pytest.fixture(scope="module")
-def alone(few_digits, tmp_path_factory):
-    """The folder of the runs of one process, by `fit`."""
-    out, data = tmp_path_factory.mktemp("alone"), load_digits(few_digits)
-    train(Recipe(epochs=EPOCHS), data, out, "mnist-2d", verbose=0)
-    train(Recipe(epochs=EPOCHS, held_out=6), data, out, "held-out", verbose=0)
+def alone(few_digits, tmp_path_factory, two_threads):
+    """The folder of the runs of one process."""
+    out = tmp_path_factory.mktemp("alone")
+    for name in ("mnist-2d", "held-out"):
+        train_alone(few_digits, out, name)
     return out
 
 
 def check_equal(one, other, name="mnist-2d"):
-    """Check that two folders hold the same model, up to rounding.
-
-    On two cores of one machine all weights agree within 1e-6. On one core some drift further: Adam divides a gradient
-    by its size, so it turns one that is nothing but rounding into a step.
-    """
+    """Check that two folders hold the same model, up to rounding."""
     weights = [load_pretrained(name, folder).get_weights() for folder in (one, other)]
-    apart = np.concatenate([np.abs(a - b).ravel() for a, b in zip(*weights, strict=True)])
-    assert np.quantile(apart, 0.99) < 1e-6 and apart.max() < 1e-3
+    assert max(np.abs(a - b).max() for a, b in zip(*weights, strict=True)) < 1e-6
     histories = [load_history(name, folder) for folder in (one, other)]
     for loss in (*LOSSES, *(f"val_{loss}" for loss in LOSSES)):
-        np.testing.assert_allclose(histories[0][loss], histories[1][loss], rtol=2e-5)
+        np.testing.assert_allclose(histories[0][loss], histories[1][loss], rtol=1e-5)
 
 
 def command(data, out, name="mnist-2d"):
@@ -477,7 +487,7 @@ def test_a_run_from_shards_goes_on_with_another_number_of_processes(few_in_shard
 
 @pytest.mark.slow
 def test_two_devices_read_shards_as_one_process_does(few_in_shards, tmp_path):
-    train(Recipe(epochs=EPOCHS), few_in_shards, tmp_path / "one", "mnist-2d", verbose=0)
+    train_alone(few_in_shards.source, tmp_path / "one")
     program = [sys.executable, "-c", TWO_DEVICES, *command(few_in_shards.source, tmp_path / "two")]
     done = subprocess.run(program, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8")
     assert done.returncode == 0, done.stderr
