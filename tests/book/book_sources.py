@@ -1,6 +1,8 @@
-"""The book as files: its pages, the cells of its chapters, and the prose of its texts."""
+"""The book as files: its pages, the cells of its chapters, the prose of its texts, and bare pages for its scripts."""
 
+import json
 import re
+import shutil
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +19,7 @@ LISTED = [TOC["root"], *(entry["file"] for part in TOC["parts"] for entry in par
 SOURCES = [name.removesuffix(".ipynb") for name in LISTED]
 EXECUTED = [name.removesuffix(".ipynb") for name in LISTED if name.endswith(".ipynb")]
 PAGES = [*SOURCES, "search", "404"]
+EXPLORER = ("_extra/explorer", "cvae_lib/web/explorer")  # scripts that only the page has, and those that Jupyter shares
 
 FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 BLOCK = re.compile(r"^ *(`{3,})([^\n]*)\n(.*?)^ *\1$", re.DOTALL | re.MULTILINE)
@@ -90,3 +93,20 @@ def prose(path):
     text = re.sub(r"`([^`]+)`", lambda found: re.sub(r"[^\w\n]", " ", found[1]), text)
     lines = enumerate(NOT_SHOWN.sub(blank, text).split("\n"), start=1)
     return [(number, piece) for number, line in lines for piece in line.split(GAP) if squeeze(piece)]
+
+
+def write_site(folder, scripts, pages):
+    """Make a site of bare pages, {name: HTML}, and of these folders of scripts, which lie as in the built book."""
+    for source in scripts:
+        shutil.copytree(ROOT / source, folder / source.split("/")[-1], dirs_exist_ok=True)
+    (folder / "chapters").mkdir()
+    for name, page in pages.items():
+        (folder / f"chapters/{name}.html").write_text(page, encoding="utf-8")
+    return folder
+
+
+def add_to_report(path, /, **found):
+    """Add what a test measured to a file of such figures."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    path.write_text(json.dumps({**known, **found}, indent=2) + "\n", encoding="utf-8")

@@ -8,7 +8,6 @@ explorer's place below the fold, and looks at what a reader sees: the canvases, 
     pytest tests/book/test_explorer.py              # CHROMIUM=/path/to/chromium for another browser
 """
 
-import json
 import re
 import shutil
 import threading
@@ -19,10 +18,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from book_sources import EXPLORER, ROOT, add_to_report, write_site
 
 from cvae_lib.data import load_sample, one_hot
 
-ROOT = Path(__file__).parent.parent.parent
 HALVES = ("_extra", "cvae_lib/web")  # of the folder `explorer`: what only the page has, and what Jupyter shares
 REPORT = ROOT / "_build/reports/explorer.json"
 MODEL = "mnist-2d"
@@ -55,11 +54,7 @@ COMPUTE = """(cases) => {
 }"""
 
 
-def report(**found):
-    """Add what was found to the report."""
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    known = json.loads(REPORT.read_text(encoding="utf-8")) if REPORT.exists() else {}
-    REPORT.write_text(json.dumps({**known, **found}, indent=2) + "\n", encoding="utf-8")
+report = partial(add_to_report, REPORT)
 
 
 @pytest.fixture(scope="module")
@@ -76,12 +71,7 @@ def javascript(run_javascript):
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """A folder with a page that has the explorer's place far below its top."""
-    folder = tmp_path_factory.mktemp("site")
-    for half in HALVES:
-        shutil.copytree(ROOT / half / "explorer", folder / "explorer", dirs_exist_ok=True)
-    (folder / "chapters").mkdir()
-    (folder / "chapters/page.html").write_text(PAGE, encoding="utf-8")
-    return folder
+    return write_site(tmp_path_factory.mktemp("site"), EXPLORER, {"page": PAGE})
 
 
 @pytest.fixture

@@ -8,14 +8,14 @@ a first visit and the times of the last run.
 """
 
 import gzip
-import json
 import re
 import time
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
-from book_sources import CHAPTERS, ROOT
+from book_sources import CHAPTERS, ROOT, add_to_report
 
 from cvae_lib.data import one_hot
 
@@ -181,10 +181,7 @@ def test_a_visit_is_light_and_a_hover_brings_the_decoder_alone(tab):
     report(bytes_before=sum(before.values()), requests_before=len(before), bytes_after=sum(after.values()))
 
 
-def report(**found):
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    known = json.loads(text_of(REPORT)) if REPORT.exists() else {}
-    REPORT.write_text(json.dumps({**known, **found}, indent=2) + "\n", encoding="utf-8")
+report = partial(add_to_report, REPORT)
 
 
 def test_the_keyboard_brings_it_to_life_and_drives_it(tab):

@@ -11,7 +11,7 @@ import shutil
 
 import numpy as np
 import pytest
-from book_sources import CHAPTERS, ROOT
+from book_sources import CHAPTERS, EXPLORER, ROOT, write_site
 
 from cvae_lib.data import one_hot
 from cvae_lib.likelihood import decode_logits, score
@@ -60,13 +60,8 @@ def loss_at(first):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A site of one page with the three panels."""
-    folder = tmp_path_factory.mktemp("site")
-    for half in ("_extra/explorer", "cvae_lib/web/explorer", "_extra/toys"):
-        shutil.copytree(ROOT / half, folder / half.split("/")[-1], dirs_exist_ok=True)
-    (folder / "chapters").mkdir()
-    page = PAGE.format("".join(map(PLACE.format, PANELS)))
-    (folder / "chapters/page.html").write_text(page, encoding="utf-8")
-    return folder
+    pages = {"page": PAGE.format("".join(map(PLACE.format, PANELS)))}
+    return write_site(tmp_path_factory.mktemp("site"), [*EXPLORER, "_extra/toys"], pages)
 
 
 def open_page(browser, address):

@@ -12,10 +12,11 @@ import json
 import re
 import shutil
 import time
+from functools import partial
 
 import numpy as np
 import pytest
-from book_sources import CHAPTERS, ROOT, code_cells, printed, read
+from book_sources import CHAPTERS, EXPLORER, ROOT, add_to_report, code_cells, printed, read, write_site
 from docutils.nodes import make_id
 
 from cvae_lib.data import one_hot
@@ -64,23 +65,14 @@ DATA = {"step_binary.js", "train_digits.js", "test_digits.js"}
 ENGINE = {"plain_step.js", "wasm_step.js", "run.js", "trainer.js", "weights.js"}
 
 
-def report(**found):
-    """Add what was found to the report."""
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    known = json.loads(REPORT.read_text(encoding="utf-8")) if REPORT.exists() else {}
-    REPORT.write_text(json.dumps({**known, **found}, indent=2) + "\n", encoding="utf-8")
+report = partial(add_to_report, REPORT)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A site of bare pages: the panel in full, as the first page has it, and the explorer."""
-    folder = tmp_path_factory.mktemp("site")
-    for half in ("_extra/explorer", "cvae_lib/web/explorer", "_extra/trainer"):
-        shutil.copytree(ROOT / half, folder / half.split("/")[-1], dirs_exist_ok=True)
-    (folder / "chapters").mkdir()
-    for name, panels in PAGES.items():
-        (folder / f"chapters/{name}.html").write_text(PAGE.format(PLACE.format(panels)), encoding="utf-8")
-    return folder
+    pages = {name: PAGE.format(PLACE.format(panels)) for name, panels in PAGES.items()}
+    return write_site(tmp_path_factory.mktemp("site"), [*EXPLORER, "_extra/trainer"], pages)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from book_sources import ROOT
+from book_sources import ROOT, add_to_report
 from keras import ops
 from scipy.special import ndtri
 
@@ -197,10 +197,7 @@ def compare_with_keras(name, engine, steps, train, tmp_path):
     nats = np.abs(losses - [batch["losses"] for batch in found["batches"]]).max()
     last = read_npz(found["last"])
     off = max(np.abs(last[weight.path] - weight.numpy()).max() for weight in model.trainable_variables)
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    known = json.loads(REPORT.read_text(encoding="utf-8")) if REPORT.exists() else {}
-    known[f"{engine}, {name}"] = {"steps": steps, "weights": float(off), "nats": float(nats)}
-    REPORT.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+    add_to_report(REPORT, **{f"{engine}, {name}": {"steps": steps, "weights": float(off), "nats": float(nats)}})
     assert off < 1e-4 and nats < 0.1
     assert np.abs(last["x_logits/kernel"] - read_npz(found["first"])["x_logits/kernel"]).max() > 0.009, "it moved"
 
