@@ -255,6 +255,7 @@ PROGRAM = """
 import hashlib, os, pkgutil, signal, sys, time
 from cvae_lib.tools import cli
 from cvae_lib.training import loop
+from cvae_lib.training.recipes import Recipe
 
 def fit_and_print(strategy, model, *rest):
     fit(strategy, model, *rest)
