@@ -103,9 +103,9 @@ const cvaeForm = (() => {
            ).join("")}
          </div>`;
 
-  /** @type {(kind: string, text: string) => string} */
-  const keyHtml = (kind, text) =>
-    `<li><svg viewBox="0 0 26 8" aria-hidden="true"><path class="cvae-${kind}" d="M0 4H26"/></svg>${text}</li>`;
+  /** @type {(kind: string, text: string, attributes?: string) => string} */
+  const keyHtml = (kind, text, attributes = "") =>
+    `<li ${attributes}><svg viewBox="0 0 26 8" aria-hidden="true"><path class="cvae-${kind}" d="M0 4H26"/></svg>${text}</li>`;
 
   /** @type {(isFull: boolean, group: string) => string} */
   const html = (isFull, group) => `
@@ -124,7 +124,7 @@ const cvaeForm = (() => {
       <ul class="cvae-key cvae-note">
         ${keyHtml("test", "1,000 test digits")}
         ${keyHtml("train", "training digits, in the steps since the point before")}
-        ${keyHtml("other", "test digits, another run")}
+        ${keyHtml("other", "test digits, another run", `data-part="other" hidden`)}
       </ul>
       <p data-part="runs" class="cvae-note"></p>
       ${
@@ -142,6 +142,7 @@ const cvaeForm = (() => {
     status: HTMLElement,
     curves: HTMLElement,
     runs: HTMLElement,
+    other: HTMLElement,
     hidden: HTMLElement,
     settings: HTMLElement,
     watch: HTMLElement,

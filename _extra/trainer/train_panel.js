@@ -202,6 +202,7 @@
 
     function drawRuns() {
       const other = compared();
+      part.other.hidden = !other;
       part.runs.textContent = `Solid: ${tellRun(run)}.${tellTruth()}${other ? ` Dashed: ${tellRun(other)}.` : ""}`;
       if (!more) return;
       more.odd.hidden = !report?.settings.logSigma || isSecret();
