@@ -2,12 +2,13 @@
 
     python3 chapters/try_changes.py "shifts of a pixel" 1 2 3    # the name of a change, and the seeds
 
-Each change is a few lines of plain Keras here, so that one of your own takes as many. The rows go to
-`chapters/results/changes.json`, beside those that are there. The data are those that CVAE_DATA names.
+Each change is a few lines of plain Keras here, so that one of your own takes as many. "unchanged" is what the others
+are compared with: the same recipe, trained and measured by this script. The rows go to `chapters/results/changes.json`,
+beside those that are there. The data are those that CVAE_DATA names.
 """
 
+import argparse
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from cvae_lib import BookError
 from cvae_lib.data import Dataset, hold_out, load_mnist
 from cvae_lib.model import CVAE
 from cvae_lib.pretrained import describe_versions, write_text
@@ -83,6 +85,7 @@ def shift(x: Any, n: Any, seed: Any) -> Any:
 
 # A change: the class of the model, and settings of Adam.
 CHANGES: dict[str, tuple[type[CVAE], dict[str, Any]]] = {
+    "unchanged": (CVAE, {}),
     "residual layers": (ResidualCVAE, {}),
     "residual layers, decoder alone": (ResidualDecoderCVAE, {}),
     "shifts of a pixel": (ShiftedCVAE, {}),
@@ -104,28 +107,47 @@ def train_changed(change: str, seed: int, recipe: Recipe, data: Dataset) -> CVAE
     return model
 
 
-def main(change: str, *seeds: str) -> None:
-    if change not in CHANGES or not seeds:
-        raise SystemExit(f"found {change!r} and seeds {seeds}; expected one of {', '.join(CHANGES)}, and seeds.")
+def read_rows(data: dict[str, str]) -> dict[tuple[str, int], dict[str, Any]]:
+    """Read the stored rows, by change and seed. Raises BookError where they were measured on other data than these."""
+    if not RESULTS.exists():
+        return {}
+    table = json.loads(RESULTS.read_text(encoding="utf-8"))
+    if table["data"] != data:
+        raise BookError(
+            f"{RESULTS}: found rows measured on other data, {table['data']}; expected {data}. Choose the data by "
+            "CVAE_DATA, or move the file away."
+        )
+    return {(row["name"], row["seed"]): row for row in table["rows"]}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Make the rows of a change, and write the table after each of them."""
+    parser = argparse.ArgumentParser(description="Train the base recipe of 30 epochs with a change, and measure it.")
+    parser.add_argument("change", choices=CHANGES)
+    parser.add_argument("seeds", type=int, nargs="+")
+    options = parser.parse_args(arguments)
     digits = load_mnist()
+    measured_on = {"edition": digits.edition, "sha256": digits.digest}
+    rows = read_rows(measured_on)
     data = hold_out(digits, THIRTY_EPOCHS.held_out)
-    for seed in map(int, seeds):
+    for seed in options.seeds:
         started = time.process_time()
-        model = train_changed(change, seed, THIRTY_EPOCHS, data)
-        seconds = round(time.process_time() - started, 1)
+        model = train_changed(options.change, seed, THIRTY_EPOCHS, data)
+        row = {"name": options.change, "seed": seed, "cpu_seconds": round(time.process_time() - started, 1)}
         measured = measure_exact_likelihood(model, THIRTY_EPOCHS, data)
-        row = {"name": change, "seed": seed, "cpu_seconds": seconds, **{k: round(v, 4) for k, v in measured.items()}}
+        rows[options.change, seed] = row = {**row, **{key: round(value, 4) for key, value in measured.items()}}
         print(row, flush=True)
-        table = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {"rows": []}
-        rows = {(one["name"], one["seed"]): one for one in [*table["rows"], row]}
         table = {
-            "rows": [rows[key] for key in sorted(rows)],
+            "rows": [rows[change, seed] for change in CHANGES for seed in sorted(s for c, s in rows if c == change)],
             "command": "python3 chapters/try_changes.py NAME 1 2 3",
-            "data": {"edition": digits.edition, "sha256": digits.digest},
+            "data": measured_on,
             "versions": describe_versions(),
         }
         write_text(RESULTS, json.dumps(table, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main(*(sys.argv[1:] or [""]))
+    try:
+        main()
+    except BookError as error:
+        raise SystemExit(str(error)) from None

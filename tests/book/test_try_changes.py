@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from book_sources import ROOT
 
+from cvae_lib import BookError
+
 sys.path.insert(0, str(ROOT / "chapters"))
 import try_changes  # noqa: E402
 
@@ -59,17 +61,31 @@ def test_a_change_is_trained_and_its_row_stored(tmp_path, monkeypatch, capsys):
     measured = {"elbo": 3.0, "exact": 2.0, "gap": 1.0}
     monkeypatch.setattr(try_changes, "measure_exact_likelihood", lambda model, recipe, data: measured)
     for change, seed in (("shifts of a pixel", "2"), ("averaged weights", "1"), ("shifts of a pixel", "1")):
-        try_changes.main(change, seed)
+        try_changes.main([change, seed])
     table = json.loads((tmp_path / "changes.json").read_text(encoding="utf-8"))
     kept = [(row["name"], row["seed"]) for row in table["rows"]]
-    assert kept == [("averaged weights", 1), ("shifts of a pixel", 1), ("shifts of a pixel", 2)]
+    assert kept == [("shifts of a pixel", 1), ("shifts of a pixel", 2), ("averaged weights", 1)]
     assert table["rows"][0]["elbo"] == 3.0 and table["data"]["edition"] == "custom"
     assert len(capsys.readouterr().out.splitlines()) == 3
 
 
-def test_an_unknown_change_is_named():
-    with pytest.raises(SystemExit, match="found 'warm-up' .*; expected one of residual layers"):
-        try_changes.main("warm-up", "1")
+def test_rows_of_other_data_are_refused_and_stay(tmp_path, monkeypatch):
+    stored = (ROOT / "chapters/results/changes.json").read_bytes()
+    (tmp_path / "changes.json").write_bytes(stored)
+    monkeypatch.setattr(try_changes, "RESULTS", tmp_path / "changes.json")
+    monkeypatch.setenv("CVAE_DATA", "sample")
+    with pytest.raises(BookError, match="found rows measured on other data, .*'full'.*; expected .*'sample'"):
+        try_changes.main(["unchanged", "1"])
+    assert (tmp_path / "changes.json").read_bytes() == stored
+
+
+@pytest.mark.parametrize(
+    "arguments, said", [(["warm-up", "1"], "'warm-up'"), (["unchanged"], "seeds"), (["unchanged", "one"], "'one'")]
+)
+def test_wrong_arguments_are_named(arguments, said, capsys):
+    with pytest.raises(SystemExit, match="^2$"):
+        try_changes.main(arguments)
+    assert said in capsys.readouterr().err
 
 
 def test_averaged_weights_are_the_mean_of_the_steps(monkeypatch):
