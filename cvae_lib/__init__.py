@@ -3,18 +3,19 @@ imports `tools`.
 
 The core, which the chapters teach:
 
-model         the conditional VAE: two networks, two losses, a model (chapter 2 writes it line by line)
-objectives    the same networks, trained with another objective: beta, warm-up, continuous Bernoulli, dropout
-evaluate      encode, decode, the ELBO by draws, scores under every label, a continuous model read as a Bernoulli
-likelihood    log p(x | y) by a sum over the latent plane, the true posterior, the importance-weighted bound
-annealing     log p(x | y) of any number of latents by annealed importance sampling, between two bounds
-metrics       compare means with an interval, cross-entropy, the KL of a Gaussian, active units, the shape of a digit
-pictures      from vectors of pixels to pictures, sheets and PNG files
-plots         arrays in, figures out
-tables        columns in, text out
-widgets       panels for Jupyter: controls, and the picture of their values
-animation     images in, an animated picture out
-pretrained    the models that ship: weights, histories, manifest
+model          the conditional VAE: two networks, two losses, a model (chapter 2 writes it line by line)
+convolutional  the CVAE with convolutions next to the image, and `build_cvae`, which builds either
+objectives     the same networks, trained with another objective: beta, warm-up, continuous Bernoulli, dropout
+evaluate       encode, decode, the ELBO by draws, scores under every label, a continuous model read as a Bernoulli
+likelihood     log p(x | y) by a sum over the latent plane, the true posterior, the importance-weighted bound
+annealing      log p(x | y) of any number of latents by annealed importance sampling, between two bounds
+metrics        compare means with an interval, cross-entropy, the KL of a Gaussian, active units, the shape of a digit
+pictures       from vectors of pixels to pictures, sheets and PNG files
+plots          arrays in, figures out
+tables         columns in, text out
+widgets        panels for Jupyter: controls, and the picture of their values
+animation      images in, an animated picture out
+pretrained     the models that ship: weights, histories, manifest
 
 The machinery, in three sub-packages:
 

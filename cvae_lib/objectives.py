@@ -40,7 +40,7 @@ def continuous_normaliser(a: Any) -> Any:
 
 def drop_units(encoder: keras.Model, rate: float, seed: int | None = None) -> keras.Model:
     """Build an encoder of the same layers, with dropout after each hidden layer."""
-    h = encoder.get_layer("x_and_label")(encoder.inputs)
+    h = encoder.get_layer("x_and_label").output
     for layer in encoder.layers:
         if layer.name.startswith("encoder_hidden"):
             h = keras.layers.Dropout(rate, seed=seed, name=f"{layer.name}_dropout")(layer(h))

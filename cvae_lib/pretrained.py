@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cvae_lib import BookError
+from cvae_lib.data.conditions import Condition, read_condition
+from cvae_lib.data.mnist import DIGITS
 
 if TYPE_CHECKING:
     from cvae_lib.model import CVAE
@@ -50,13 +52,13 @@ def load_pretrained(name: str, folder: str | Path = PRETRAINED) -> "CVAE":
     A name that ends in .npz is the path of a file that a page of the book saved: see `load_npz`. Raises PretrainedError
     for an unknown name, a missing file, or a file that is not the one the manifest lists.
     """
-    from cvae_lib.model import CVAE
+    from cvae_lib.convolutional import build_cvae
 
     if name.endswith(".npz"):
         return load_npz(name)
     entry = find_entry(name, folder)
     path = check_file(folder, f"{name}.weights.h5", entry)
-    model = CVAE(**entry["configuration"], seed=entry["seed"])
+    model = build_cvae({**entry["configuration"], "seed": entry["seed"]})
     model.load_weights(path)
     return model
 
@@ -91,6 +93,10 @@ def load_npz(path: str | Path) -> "CVAE":
     for variable in model.trainable_variables:
         variable.assign(read(variable.path, tuple(variable.shape)))
     return model
+def load_condition(name: str, folder: str | Path = PRETRAINED) -> Condition:
+    """Load what the labels of this model mean. Entries of earlier releases do not say: their models know ten digits."""
+    entry = find_entry(name, folder)
+    return read_condition(entry["condition"]) if "condition" in entry else DIGITS
 
 
 def load_history(name: str, folder: str | Path = PRETRAINED) -> dict[str, list[float]]:

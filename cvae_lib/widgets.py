@@ -5,10 +5,10 @@
     panel([slider("beta", 0, 4, 1)], plot_losses)
 
 `explore` builds a panel for any model: you give it the controls of the condition, and a function from their values to
-the vector `label`. `explore_classes`, `explore_numbers`, `explore_digits` and `explore_blends` are the usual cases, and
-`restyle_digits` encodes an image or a drawing. All controls work from the keyboard, and a screen reader is told what is
-shown. Pictures are made in Python, so any model will do; what moves in the browser are the scripts of the explorer in
-the published page, in `web`.
+the vector `label`. `explore_condition` makes them from a condition, `explore_classes`, `explore_numbers`,
+`explore_digits` and `explore_blends` are the usual cases, and `restyle_digits` encodes an image or a drawing. All
+controls work from the keyboard, and a screen reader is told what is shown. Pictures are made in Python, so any model
+will do; what moves in the browser are the scripts of the explorer in the published page, in `web`.
 """
 
 import base64
@@ -24,7 +24,7 @@ import numpy as np
 import traitlets
 from numpy.typing import ArrayLike
 
-from cvae_lib.data import one_hot
+from cvae_lib.data import Classes, Condition, Cyclic, Joint, Numbers, one_hot
 from cvae_lib.data.mnist import DIGITS, IMAGE_SHAPE
 from cvae_lib.metrics import cross_entropy, gaussian_kl
 from cvae_lib.pictures import as_pictures, fit_zoom, tile, write_png
@@ -415,6 +415,35 @@ def explore_numbers(
     """
     controls = [slider(name, low, high) for name, (low, high) in ranges.items()]
     return explore(decode, controls, lambda *numbers: numbers, n_z, limit, image_shape, codes)
+
+
+def explore_condition(decode: Decode, condition: Condition, **settings: Any) -> Panel:
+    """Build the controls of any condition and a slider for each latent; settings are the other arguments of `explore`.
+
+    Classes become buttons. A number becomes a slider in its own unit, over three standard deviations either way, and a
+    cyclic number a slider over its period.
+    """
+    parts = condition.parts if isinstance(condition, Joint) else (condition,)
+
+    def make_label(*values: float) -> np.ndarray:
+        return condition.encode(values if isinstance(condition, Classes) else [values])[0]
+
+    return explore(decode, [control for part in parts for control in control_part(part)], make_label, **settings)
+
+
+def control_part(part: Condition) -> list[Control]:
+    """Build the controls of one part of a condition."""
+    if isinstance(part, Classes):
+        return [choice(part.title, part.names)]
+    if isinstance(part, Cyclic):
+        return [slider(name, 0, part.period, 0, part.period / 72) for name in part.names]
+    assert isinstance(part, Numbers)
+    controls = []
+    for name, centre, spread in zip(part.names, part.centre or (0,) * part.n_y, part.spread or (1,) * part.n_y):
+        step = 10 ** math.floor(math.log10(spread / 5))  # a round number, such as 0.01
+        low, middle, high = (step * round((centre + reach * spread) / step) for reach in (-3, 0, 3))
+        controls.append(slider(name, low, high, middle, step))
+    return controls
 
 
 def explore_digits(decode: Decode, limit: float = LIMIT, codes: Codes | None = None) -> Panel:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from cvae_lib.data.conditions import Classes, Numbers
+from cvae_lib.data.conditions import Classes, Condition
 
 SPLIT_SEED = 0
 BINARY_SEED = 0
@@ -21,7 +21,7 @@ class ImageData(ABC):
     """Base class: what a network and a run have to know of images with labels, wherever these are."""
 
     image_shape: tuple[int, ...]  # (height, width) or (height, width, channels)
-    condition: Classes | Numbers  # what the labels mean
+    condition: Condition  # what the labels mean
     edition: Edition  # "full" is MNIST itself, "sample" a part of it, "custom" anything else
     source: str  # where the images came from
     digest: str  # SHA-256 that tells these data from any others
@@ -112,8 +112,12 @@ def hold_out(dataset: Dataset, n: int) -> Dataset:
 
 
 def drop_labels(dataset: Dataset) -> Dataset:
-    """Set all labels to 0, so that they say nothing: a conditional model that is trained on them is a plain VAE."""
-    return replace(dataset, y_train=np.zeros_like(dataset.y_train), y_test=np.zeros_like(dataset.y_test))
+    """Set all labels to one, so that they say nothing: a conditional model that is trained on them is a plain VAE.
+
+    It is class 0, or, where labels are not classes alone, that of the first training image.
+    """
+    one = 0 if isinstance(dataset.condition, Classes) else dataset.y_train[0]
+    return replace(dataset, y_train=np.full_like(dataset.y_train, one), y_test=np.full_like(dataset.y_test, one))
 
 
 def binarise(dataset: Dataset) -> Dataset:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from cvae_lib import BookError
-from cvae_lib.data.conditions import Classes, Numbers
+from cvae_lib.data.conditions import Classes, Condition
 from cvae_lib.data.dataset import Dataset, Edition
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
@@ -44,19 +44,18 @@ class DataError(BookError):
 
 
 @contextmanager
-def explain_os_errors(path: Path, expected: str) -> Iterator[None]:
-    """Turn an error of the operating system about `path` into a DataError."""
+def explain_os_errors(path: str | Path, expected: str, otherwise: str = f", or {CHOOSE}") -> Iterator[None]:
+    """Turn an error of the operating system about `path` into a DataError. `otherwise` ends what it says to do."""
     try:
         yield
     except FileNotFoundError as error:
-        raise DataError(path, "no such file or folder", expected, f"Correct the path, or {CHOOSE}") from error
+        raise DataError(path, "no such file or folder", expected, f"Correct the path{otherwise}") from error
     except PermissionError as error:
-        remedy = f"Change the permissions of the path and its folders, or {CHOOSE}"
+        remedy = f"Change the permissions of the path and its folders{otherwise}"
         raise DataError(path, "no permission to read it", expected, remedy) from error
     except OSError as error:
-        raise DataError(
-            path, f"the error {error.strerror or error}", expected, f"Correct the path, or {CHOOSE}"
-        ) from error
+        found = f"the error {error.strerror or error}"
+        raise DataError(path, found, expected, f"Correct the path{otherwise}") from error
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
@@ -119,7 +118,7 @@ def check_dataset(
     raw: Mapping[str, np.ndarray],
     source: str,
     image_shape: tuple[int, ...] | None = None,
-    condition: Classes | Numbers | None = None,
+    condition: Condition | None = None,
     edition: Edition = "custom",
 ) -> Dataset:
     """Check the four arrays of KEYS and make a Dataset of them.
@@ -137,7 +136,8 @@ def check_dataset(
         if not isinstance(raw[key], np.ndarray):
             raise DataError(f"{source}, {key}", f"the type {type(raw[key]).__name__}", "a NumPy array", FORMAT_REMEDY)
     image_shape = raw["x_train"].shape[1:] if image_shape is None else tuple(image_shape)
-    labels_fit, label_remedy = condition, FORMAT_REMEDY
+    labels_fit: Condition | None = condition
+    label_remedy = FORMAT_REMEDY
     if labels_fit is None:
         labels_fit = UNNAMED_CLASSES
         label_remedy = "Number the classes from 0, or pass the condition that these labels belong to."

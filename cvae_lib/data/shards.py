@@ -1,8 +1,8 @@
 """Images in shards, for data larger than memory: the manifest of a folder of them, and the check of its files.
 
 A folder of shards holds TFRecord files of some thousand images each, and `manifest.json`, which lists them. A record is
-one image: its pixels as bytes, then its label, the number of a class as int32 or the numbers of a condition as float32,
-little-endian. `training.records` writes such a folder and reads its images; this module loads no TensorFlow.
+one image: its pixels as bytes, then the number of its class as int32, or the vector `label` of another condition as
+float32, little-endian. `training.records` writes such a folder and reads its images; this module loads no TensorFlow.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from cvae_lib.data.conditions import Classes, Numbers
+from cvae_lib.data.conditions import Classes, Condition, read_condition
 from cvae_lib.data.dataset import Dataset, ImageData
 from cvae_lib.data.mnist import expand_home, load_mnist
 from cvae_lib.data.readers import DataError, check_shape, explain_os_errors
@@ -27,7 +27,6 @@ SUFFIX = ".tfrecord"
 FRAME = 16  # bytes that TFRecord adds to a record: its length, and checksums of both
 LABEL_BYTES = 4  # of each number of a label
 SHARD_FIELDS: dict[str, type] = {"file": str, "images": int, "sha256": str}
-CONDITIONS: dict[str, type[Classes] | type[Numbers]] = {"Classes": Classes, "Numbers": Numbers}
 NOUNS = {int: "an integer", str: "a text", list: "a list", dict: "an object"}
 REMEDY = "Copy the folder again, or make it anew: python -m cvae_lib shard --help."
 
@@ -72,14 +71,15 @@ class ShardedData(ImageData):
         return Path(self.source) / shard.file
 
 
-def choose_label_dtype(condition: Classes | Numbers) -> str:
+def choose_label_dtype(condition: Condition) -> str:
     """Return the type of the numbers that stand behind the pixels in a record, as NumPy writes it."""
     return "<i4" if isinstance(condition, Classes) else "<f4"
 
 
-def pack(x: np.ndarray, y: np.ndarray, condition: Classes | Numbers) -> np.ndarray:
+def pack(x: np.ndarray, y: np.ndarray, condition: Condition) -> np.ndarray:
     """Put images, uint8, (n, …), and their labels, which fit the condition, into records: uint8, (n, record_bytes)."""
-    labels = np.ascontiguousarray(y, choose_label_dtype(condition)).reshape(len(y), -1)
+    told = y if isinstance(condition, Classes) else condition.encode(y)
+    labels = np.ascontiguousarray(told, choose_label_dtype(condition)).reshape(len(y), -1)
     return np.concatenate([x.reshape(len(x), -1), labels.view("uint8")], axis=1)
 
 
@@ -111,7 +111,7 @@ def open_shards(folder: str | Path) -> ShardedData:
         raise DataError(f"{path}, format", str(version), f"{FORMAT}, which this version of cvae_lib reads", REMEDY)
     data = ShardedData(
         image_shape=read_image_shape(manifest, path),
-        condition=read_condition(manifest, path),
+        condition=read_meaning(manifest, path),
         edition="custom",
         source=str(folder),
         digest=hashlib.sha256(content).hexdigest(),
@@ -141,16 +141,13 @@ def read_image_shape(manifest: dict[str, Any], path: Path) -> tuple[int, ...]:
     return shape
 
 
-def read_condition(manifest: dict[str, Any], path: Path) -> Classes | Numbers:
+def read_meaning(manifest: dict[str, Any], path: Path) -> Condition:
     """Read what the labels mean."""
-    condition, where = read_field(manifest, "condition", dict, path), f"{path}, condition"
-    kind, names = read_field(condition, "kind", str, where), read_field(condition, "names", list, where)
-    if kind not in CONDITIONS:
-        raise DataError(f"{where}, kind", repr(kind), " or ".join(CONDITIONS), REMEDY)
+    entry = read_field(manifest, "condition", dict, path)
     try:
-        return CONDITIONS[kind](tuple(names))
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{where}, names", repr(names), "a list of different texts", REMEDY) from error
+        return read_condition(entry)
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise DataError(f"{path}, condition", f"{entry!r} ({error})", "what a condition was written as", REMEDY) from error
 
 
 def read_list(manifest: dict[str, Any], split: str, path: Path) -> tuple[Shard, ...]:

@@ -22,6 +22,7 @@ import cvae_lib._tensorflow  # noqa: F401
 import keras
 
 from cvae_lib import BookError
+from cvae_lib.convolutional import build_cvae
 from cvae_lib.data.dataset import ImageData
 from cvae_lib.data.mnist import DIGITS
 from cvae_lib.model import CVAE
@@ -30,7 +31,7 @@ from cvae_lib.training.recipes import RECIPES, Recipe
 
 LOSSES = ("loss", "kl_loss", "reconstruction_loss")
 CHECKPOINT = "checkpoint.weights.h5"
-SIZES = ("n_z", "n_hidden", "n_layers", "n_x", "n_y")
+SIZES = ("n_z", "n_hidden", "n_layers", "n_x", "n_y", "image_shape")
 COLUMNS = ("epoch", *LOSSES, *(f"val_{name}" for name in LOSSES), "seconds")
 
 
@@ -144,7 +145,7 @@ def save_model(name: str, model: CVAE, history: list[dict[str, Any]], facts: dic
     configuration = {key: value for key, value in model.settings.items() if key in SIZES}
     # A fresh model has no optimizer, whose state would treble the file. Keras stores the model's name. Without a fixed
     # name Keras would number its models, and the same weights would have another SHA-256.
-    bare = CVAE(**configuration, seed=model.settings["seed"], name="cvae")
+    bare = build_cvae({**configuration, "seed": model.settings["seed"], "name": "cvae"})
     bare.set_weights(model.get_weights())
     bare.save_weights(out / weights)
     write_history(out / log, history)
@@ -178,9 +179,9 @@ def describe_command(name: str, recipe: Recipe, data: ImageData, seed: int, jit_
     """Say how to make the model again: by the command, or by a call in Python where the command lacks an option."""
     has_name = name in RECIPES and replace(RECIPES[name], epochs=recipe.epochs) == recipe
     is_mnist = data.edition != "custom" or (data.condition == DIGITS and Path(data.source).exists())
-    if has_name and is_mnist and jit_compile:
+    if has_name and is_mnist and jit_compile == recipe.jit_compile:
         return f"python -m cvae_lib train {name} --epochs {recipe.epochs} --seed {seed} --data {describe_data(data)}"
-    settings = f"name={name!r}, seed={seed}" + ", jit_compile=False" * (not jit_compile)
+    settings = f"name={name!r}, seed={seed}" + f", jit_compile={jit_compile}" * (jit_compile != recipe.jit_compile)
     return f"cvae_lib.training.loop.train({recipe!r}, data, out, {settings})"
 
 

@@ -16,10 +16,10 @@ import cvae_lib._tensorflow  # noqa: F401
 import keras
 import tensorflow as tf
 
+from cvae_lib.convolutional import build_cvae
 from cvae_lib.data import Dataset, binarise, drop_labels, hold_out
 from cvae_lib.data.dataset import ImageData
 from cvae_lib.data.shards import ShardedData, check_digests
-from cvae_lib.objectives import AlteredCVAE
 from cvae_lib.training.batches import (
     batches_in_order,
     count_steps,
@@ -62,15 +62,16 @@ def train(
     name: str = "cvae",
     seed: int = 1,
     verbose: Literal[0, 1, 2] = 1,
-    jit_compile: bool = True,
+    jit_compile: bool | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    command: str | None = None,
 ) -> dict[str, list[float]]:
     """Train a recipe on the data; write weights, history and manifest entry under this name to the folder `out`.
 
     An interrupted run goes on from its last finished epoch when it is called again with the same arguments. verbose is
-    Keras' own: 1 shows a progress bar. Without jit_compile XLA does not compile the steps: tiny runs then end sooner,
-    and others later. callbacks are Keras callbacks, called after those of the run. Returns the history: a dict from
-    column to a list, one value an epoch, losses in nats an image.
+    Keras' own: 1 shows a progress bar. jit_compile: whether XLA compiles the steps, by default as the recipe says.
+    Without it tiny runs end sooner, and others of dense networks later. callbacks are Keras callbacks, called after
+    those of the run. command: what makes the model again, for the manifest, by default as it can be told. Returns the history: a dict from column to a list, one value an epoch, losses in nats an image.
 
     Data in shards are read while they are trained on, once their digests have been checked; see `records`.
 
@@ -83,6 +84,7 @@ def train(
     or processes that do not fit together or are lost; DataError for a shard that was altered.
     """
     check_run(recipe, data, name, seed)
+    jit_compile = recipe.jit_compile if jit_compile is None else jit_compile
     cluster = find_cluster()
     training: Dataset | ShardedData
     if isinstance(data, ShardedData):
@@ -138,8 +140,9 @@ def train(
         "seed": seed,
         "protocol": describe_protocol(recipe, data),
         "data": {"edition": data.edition, "sha256": data.digest},
+        "condition": asdict(data.condition),
         "measured": measured,
-        "command": describe_command(name, recipe, data, seed, jit_compile),
+        "command": command or describe_command(name, recipe, data, seed, jit_compile),
     }
     save_model(name, model.cvae, history, facts, out)
     close_checkpoint(checkpoint)
@@ -203,17 +206,14 @@ def make_model(recipe: Recipe, data: Dataset | ShardedData, seed: int, jit_compi
     """Make the model of a recipe for images and labels of these sizes, compiled to be trained by `read_blocks`."""
     keras.utils.set_random_seed(seed)
     steps = count_steps(data.n_train, recipe.batch_size)
-    cvae = AlteredCVAE(
-        n_z=recipe.n_z,
-        n_hidden=recipe.n_hidden,
-        n_layers=recipe.n_layers,
-        n_x=data.n_x,
-        n_y=data.n_y,
+    pixels = {"n_x": data.n_x} if recipe.network == "dense" else {"image_shape": data.image_shape}
+    sizes = {"n_z": recipe.n_z, "n_hidden": recipe.n_hidden, "n_layers": recipe.n_layers, "n_y": data.n_y, **pixels}
+    cvae = build_cvae(
+        {**sizes, "seed": seed},
         beta=recipe.beta,
         warm_up=recipe.warm_up * steps,
         continuous=recipe.continuous,
         dropout=recipe.dropout,
-        seed=seed,
     )
     model = CompiledCVAE(cvae, make_look_up(data))
     model.compile(keras.optimizers.Adam(schedule_rate(recipe, steps * recipe.epochs)), jit_compile=jit_compile)

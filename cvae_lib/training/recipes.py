@@ -19,6 +19,7 @@ class Recipe:
     n_z: int = 2  # latents
     n_hidden: int = 512  # units in each hidden layer
     n_layers: int = 1  # hidden layers in each of the two networks
+    network: Literal["dense", "convolutional"] = "dense"  # "convolutional": convolutions next to the image
     batch_size: int = 250  # images in a step of training
     learning_rate: float = 1e-3  # of Adam, at the start
     schedule: Literal["constant", "cosine"] = "constant"  # "cosine": the rate falls to zero along half a cosine
@@ -38,6 +39,11 @@ class Recipe:
             value = getattr(self, field.name)
             if not fits(value):
                 raise RecipeError(f"{field.name}: found {value!r}; expected {allowed}.")
+
+    @property
+    def jit_compile(self) -> bool:
+        """Whether XLA compiles the steps: within a loop, on a CPU, it is slow at the gradient of a convolution."""
+        return self.network == "dense"
 
 
 RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {

@@ -28,7 +28,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cvae_lib.data import Classes, DataError, Dataset, Numbers
+from cvae_lib.data import Classes, Condition, DataError, Dataset
 from cvae_lib.data.readers import check_images
 from cvae_lib.data.shards import (
     FORMAT,
@@ -70,7 +70,7 @@ def write_dataset(data: Dataset, out: str | Path, n_shards: int) -> ShardedData:
 
 
 def write_shards(
-    out: str | Path, train: Parts, test: Parts, image_shape: tuple[int, ...], condition: Classes | Numbers
+    out: str | Path, train: Parts, test: Parts, image_shape: tuple[int, ...], condition: Condition
 ) -> ShardedData:
     """Write training and test images into a new folder of shards, and open it.
 
@@ -84,9 +84,7 @@ def write_shards(
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(out, "something there", "a new or an empty folder", "Choose another, or empty it.")
-    kind = type(condition).__name__
-    manifest: dict[str, Any] = {"format": FORMAT, "image_shape": image_shape}
-    manifest["condition"] = {"kind": kind, "names": condition.names}
+    manifest: dict[str, Any] = {"format": FORMAT, "image_shape": image_shape, "condition": asdict(condition)}
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"{out.name}-", dir=out.parent) as beside:
         new = Path(beside) / "new"

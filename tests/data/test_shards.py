@@ -124,7 +124,7 @@ def test_a_folder_without_a_manifest_is_refused(folder):
 
 
 FIELDS = ["format", "image_shape", "condition", "train", "test"]
-FIELDS += ["condition, kind", "condition, names", "train[1], file", "test[0], images", "train[2], sha256"]
+FIELDS += ["train[1], file", "test[0], images", "train[2], sha256"]
 
 
 def find_parent(manifest, field):
@@ -157,10 +157,16 @@ def test_a_missing_field_or_one_of_a_wrong_type_is_named(folder, change, field, 
         ("image_shape", [5, 4, 4]),
         ("image_shape", [0, 4]),
         ("image_shape", [5, "4"]),
-        ("condition, kind", "Condition"),
-        ("condition, names", []),
-        ("condition, names", ["a", "a"]),
-        ("condition, names", [["a"], "b"]),
+        ("condition", {}),
+        ("condition", {"names": []}),
+        ("condition", {"names": ["a", "a"]}),
+        ("condition", {"names": [["a"], "b"]}),
+        ("condition", {"names": ["a", "b"], "title": 1.5}),
+        ("condition", {"names": ["a", "b"], "kind": "Classes"}),
+        ("condition", {"names": ["a"], "centre": [0], "spread": ["1"]}),
+        ("condition", {"names": ["a"], "period": None}),
+        ("condition", {"parts": [{"names": ["a"]}, 7]}),
+        ("condition", {"parts": 7}),
         ("train", []),
         ("test", []),
         ("train[1], file", "../train-00001.tfrecord"),
@@ -193,5 +199,6 @@ def test_a_shard_that_is_no_object_is_named(folder, change):
 
 def test_another_condition_does_not_fit_the_files(folder, change):
     """Three numbers take more bytes than one class."""
-    change(lambda manifest: manifest.update(condition={"kind": "Numbers", "names": ["slant", "width", "ink"]}))
+    condition = asdict(Numbers(("slant", "width", "ink")))
+    change(lambda manifest: manifest.update(condition=condition))
     assert refused(folder, "train-00000.tfrecord").expected.startswith(f"{8 * (20 + 12 + 16)} bytes")

@@ -22,6 +22,7 @@ SETTINGS = {
     "n_z": POSITIVE,
     "n_hidden": POSITIVE,
     "n_layers": POSITIVE,
+    "network": ("'dense' or 'convolutional'", ("convolution", "Dense", *NOT_WORDS)),
     "batch_size": POSITIVE,
     "learning_rate": ("a number, above 0", (0, 0.0, -1e-3, *NOT_NUMBERS)),
     "schedule": ("'constant' or 'cosine'", ("cosin", "Cosine", "constant ", *NOT_WORDS)),
