@@ -1,4 +1,7 @@
-"""Fashion-MNIST: 60,000 + 10,000 grey images of clothes in ten classes, in MNIST's shape. Source: Xiao et al. (2017)."""
+"""Fashion-MNIST: 60,000 + 10,000 grey images of clothes in ten classes, of MNIST's shape.
+
+Source: Xiao et al. (2017), https://arxiv.org/abs/1708.07747.
+"""
 
 from pathlib import Path
 

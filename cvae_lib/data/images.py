@@ -25,10 +25,10 @@ PICTURE = f"a whole picture of one frame and 8 bits a colour: {', '.join(FORMATS
 CORRECT = "Correct the cell, or leave out the row."
 LONGEST_LINE = 1_000_000  # characters of the first line of a table
 MOST_CLASSES = 256  # so that a column of numbers or of names is not taken for classes
-BAR_SECONDS = 5  # reading that takes longer shows a progress bar
+BAR_SECONDS = 10  # reading that takes longer shows a progress bar
 
 Kind = Literal["class", "number", "angle"]
-KINDS = (*get_args(Kind), "a condition of one column")
+KINDS: tuple[Kind, ...] = get_args(Kind)
 Row = tuple[str, dict[str, str]]  # where it stands, and its cells by column
 
 
@@ -60,7 +60,7 @@ def load_images(
     for name, value, fits, expected in (
         ("size", size, size is None or (len(size) == 2 and min(size) > 0), "(height, width)"),
         ("mode", mode, mode in ("L", "RGB"), "'L' or 'RGB'"),
-        ("condition", condition, all(map(is_kind, condition.values())), f"columns, each with one of {KINDS}"),
+        ("condition", condition, all(map(is_kind, condition.values())), f"{KINDS} or a condition for each column"),
         ("test", test, isinstance(test, str) or 0 < test < 1, "a share between 0 and 1, or the name of a column"),
     ):
         if not fits:
@@ -129,7 +129,7 @@ def list_folders(folder: Path, columns: Sequence[str]) -> list[Row]:
 
 def is_kind(kind: Any) -> bool:
     """Tell whether a column can be read as this."""
-    return len(kind.columns) == 1 if isinstance(kind, Condition) else kind in get_args(Kind)
+    return len(kind.columns) == 1 if isinstance(kind, Condition) else kind in KINDS
 
 
 def shorten(names: Sequence[str]) -> str:
@@ -160,14 +160,14 @@ def read_column(
 ) -> tuple[Condition, np.ndarray]:
     """Read a column of labels: its condition, and the labels of all rows. Raises DataError for a cell that misfits."""
     if kind == "class" or isinstance(kind, Classes):
-        found = {cells[column]: where for where, cells in rows}
-        names = kind.names if isinstance(kind, Classes) else tuple(sorted(found.keys() - {""}, key=order_name))
+        own = {cells[column] for _, cells in rows} - {""}
+        names = kind.names if isinstance(kind, Classes) else tuple(sorted(own, key=order_name))
         if kind == "class" and len(names) > MOST_CLASSES:
             remedy = f"Read the column as a number, or pass the Classes of {column}."
             raise DataError(f"column {column}", f"{len(names)} labels", f"at most {MOST_CLASSES} classes", remedy)
-        if unknown := [*found.keys() - set(names)]:
-            expected = f"a class: {shorten(names)}"
-            raise DataError(found[unknown[0]], f"{unknown[0]!r} as {column}", expected, CORRECT)
+        for where, cells in rows:
+            if cells[column] not in names:
+                raise DataError(where, f"{cells[column]!r} as {column}", f"a class: {shorten(names)}", CORRECT)
         y = np.array([names.index(cells[column]) for _, cells in rows])
         if missing := [name for k, name in enumerate(names) if not (y[is_train] == k).any()]:
             remedy = "Add pictures, or leave out the class."
@@ -202,20 +202,17 @@ def read_pictures(
     """Read the pictures of all rows: uint8, (n, height, width) or (n, height, width, 3). Raises DataError."""
     ImageColor.getrgb(ground)  # raises ValueError for what is no colour, before a picture is read
     pixels = np.empty(0, "uint8")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        bar = tqdm(rows, "reading pictures", delay=BAR_SECONDS, mininterval=1, leave=False)
-        for i, (where, cells) in enumerate(bar):
-            where = f"{where}, {cells['file']}"
-            picture = read_picture(find_picture(folder, cells["file"], where), where, size, mode, ground)
-            if i == 0:
-                pixels = np.empty((len(rows), *picture.shape), "uint8")
-            if picture.shape != pixels.shape[1:]:
-                found, expected = ("{} x {} pixels".format(*shape[:2]) for shape in (picture.shape, pixels.shape[1:]))
-                remedy = "Pass size=(height, width), to which all pictures are then resized."
-                raise DataError(where, found, f"{expected}, as the first picture has", remedy)
-            pixels[i] = picture
+    bar = tqdm(rows, "reading pictures", delay=BAR_SECONDS, mininterval=1, leave=False)
+    for i, (where, cells) in enumerate(bar):
+        where = f"{where}, {cells['file']}"
+        picture = read_picture(find_picture(folder, cells["file"], where), where, size, mode, ground)
+        if i == 0:
+            pixels = np.empty((len(rows), *picture.shape), "uint8")
+        if picture.shape != pixels.shape[1:]:
+            found, expected = ("{} x {} pixels".format(*shape[:2]) for shape in (picture.shape, pixels.shape[1:]))
+            remedy = "Pass size=(height, width), to which all pictures are then resized."
+            raise DataError(where, found, f"{expected}, as the first picture has", remedy)
+        pixels[i] = picture
     return pixels
 
 
@@ -238,7 +235,10 @@ def read_picture(path: Path, where: str, size: tuple[int, int] | None, mode: str
             raise DataError(where, found, PICTURE, CORRECT)
         file = path.open("rb")
     try:
-        with file, Image.open(file, formats=FORMATS) as image:
+        with file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(file, formats=FORMATS)
             # Pillow counts the frames of a photo that holds a smaller copy, too.
             if image.mode not in EIGHT_BITS or (getattr(image, "is_animated", False) and image.format != "MPO"):
                 found = f"a picture of the mode {image.mode} with {getattr(image, 'n_frames', 1)} frames"

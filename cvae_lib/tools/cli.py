@@ -151,8 +151,8 @@ def at_least(lowest: int, highest: float = math.inf) -> Callable[[str], int]:
 def read_columns(text: str) -> dict[str, Any]:
     """Read the option --condition: columns with their kinds, each a class if nothing else is said."""
     columns = {name: kind or "class" for name, _, kind in (one.partition("=") for one in text.split(","))}
-    if not columns.keys() - {""} or not set(columns.values()) <= set(KINDS[:-1]):
-        raise argparse.ArgumentTypeError(f"found {text!r}; expected columns, each with one of {', '.join(KINDS[:-1])}")
+    if not columns.keys() - {""} or not set(columns.values()) <= set(KINDS):
+        raise argparse.ArgumentTypeError(f"found {text!r}; expected columns, each with one of {', '.join(KINDS)}")
     return columns
 
 

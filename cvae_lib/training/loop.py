@@ -71,7 +71,8 @@ def train(
     An interrupted run goes on from its last finished epoch when it is called again with the same arguments. verbose is
     Keras' own: 1 shows a progress bar. jit_compile: whether XLA compiles the steps, by default as the recipe says.
     Without it tiny runs end sooner, and others of dense networks later. callbacks are Keras callbacks, called after
-    those of the run. command: what makes the model again, for the manifest, by default as it can be told. Returns the history: a dict from column to a list, one value an epoch, losses in nats an image.
+    those of the run. command: what makes the model again, for the manifest, where the default cannot know it. Returns
+    the history: a dict from column to a list, one value an epoch, losses in nats an image.
 
     Data in shards are read while they are trained on, once their digests have been checked; see `records`.
 

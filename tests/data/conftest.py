@@ -7,6 +7,7 @@ import struct
 import numpy as np
 import pytest
 
+from cvae_lib.data import DataError
 from cvae_lib.data.readers import IDX_NAMES, KEYS
 
 
@@ -72,5 +73,25 @@ def check_holds():
             expected = (x.reshape(len(x), -1).astype("float64") / 255).astype("float32")
             np.testing.assert_array_equal(getattr(dataset, f"x_{split}"), expected, strict=True)
             np.testing.assert_array_equal(getattr(dataset, f"y_{split}"), y.astype("int64"), strict=True)
+
+    return check
+
+
+@pytest.fixture
+def refuse():
+    """Check that a call is refused in four parts, and that it leaves every file of the folder as it was."""
+
+    def snapshot(folder):
+        return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+    def check(call, where, found, expected, folder=None):
+        before = snapshot(folder) if folder else None
+        with pytest.raises(DataError) as caught:
+            call()
+        error = caught.value
+        assert str(error.where) == str(where)
+        assert found in error.found and expected in error.expected and error.remedy
+        assert str(error) == f"{where}: found {error.found}; expected {error.expected}. {error.remedy}"
+        assert before == (snapshot(folder) if folder else None)
 
     return check

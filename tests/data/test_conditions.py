@@ -1,13 +1,17 @@
 """From labels to vectors: classes and numbers, and which labels are refused."""
 
+import json
 import re
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 
-from cvae_lib.data import Classes, Numbers, one_hot
+from cvae_lib.data import Classes, Cyclic, Joint, Numbers, one_hot
+from cvae_lib.data.conditions import read_condition
 
 SLOPES = Numbers(("slant", "thickness", "height"))
+LETTERS = Joint((Classes(tuple("ABC"), "letter"), Cyclic(("hue",)), Numbers(("slant",), (0.5,), (0.25,))))
 
 
 def test_one_hot_sets_the_entry_of_the_label():
@@ -47,6 +51,40 @@ def test_numbers_are_encoded_as_they_are():
     assert SLOPES.n_y == 3
 
 
+def test_numbers_are_scaled_and_keep_their_unit():
+    y = np.random.default_rng(0).normal((1990, 0.2), (7, 1e-3), (50, 2))
+    condition = Numbers.scaled(("year", "size"), y)
+    encoded = condition.encode(y)
+    np.testing.assert_allclose(encoded.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(encoded.std(axis=0), 1, rtol=1e-5)
+    np.testing.assert_allclose(condition.encode([condition.centre]), [[0, 0]])
+    new = [[2004.0, 0.2]]
+    np.testing.assert_allclose(condition.encode(new)[0, 0], (2004 - y[:, 0].mean()) / y[:, 0].std(), rtol=1e-5)
+
+
+def test_a_cycle_has_no_end():
+    """Equal steps are equally far apart, over the end, too."""
+    hours = Cyclic(("hour",), 24)
+    encoded = hours.encode([[0.0], [6.0], [12.0], [18.0], [24.0], [23.0], [1.0]])
+    np.testing.assert_allclose(encoded[:4], [[1, 0], [0, 1], [-1, 0], [0, -1]], atol=1e-7)
+    np.testing.assert_allclose(encoded[4], encoded[0], atol=1e-6)
+    np.testing.assert_allclose(*np.linalg.norm(encoded[5:] - encoded[0], axis=1), rtol=1e-6)
+    assert hours.n_y == 2 and encoded.dtype == np.float32
+
+
+def test_attributes_stand_side_by_side():
+    y = np.float32([[2, 90, 0.75], [0, 180, 0.5]])
+    expected = [[0, 0, 1, 0, 1, 1], [1, 0, 0, -1, 0, 0]]
+    np.testing.assert_allclose(LETTERS.encode(y), expected, atol=1e-6)
+    assert LETTERS.encode(y).dtype == np.float32
+    assert LETTERS.columns == ("letter", "hue", "slant") and LETTERS.n_y == 6
+
+
+@pytest.mark.parametrize("condition", [Classes(("a", "b")), SLOPES, Cyclic(("hour",), 24), LETTERS])
+def test_a_condition_comes_back_from_a_file(condition):
+    assert read_condition(json.loads(json.dumps(asdict(condition)))) == condition
+
+
 @pytest.mark.parametrize("condition, y", [(Classes(("a", "b")), []), (SLOPES, np.zeros((0, 3)))])
 def test_no_labels_are_encoded_as_no_vectors(condition, y):
     assert condition.encode(np.asarray(y, int)).shape == (0, condition.n_y)
@@ -70,6 +108,13 @@ def test_no_labels_are_encoded_as_no_vectors(condition, y):
         (SLOPES, [[1, 2, 3], [4, np.nan, 6]], "nan as thickness in row 1", "finite"),
         (SLOPES, [[1, 2, -np.inf]], "-inf as height in row 0", "finite"),
         (SLOPES, [[1e39, 2, 3]], "1e+39 as slant in row 0", "finite float32"),
+        (Cyclic(("hue",)), [[np.inf]], "inf as hue in row 0", "finite"),
+        (Cyclic(("hue",)), [90.0], "(1,)", "(n, 1): hue"),
+        (LETTERS, [[0.0, 90.0]], "(1, 2)", "(n, 3): letter, hue, slant"),
+        (LETTERS, [[0, 90, np.nan]], "nan as slant in row 0", "finite"),
+        (LETTERS, [[3, 90, 0.5]], "labels from 3 to 3 as letter", "labels from 0 to 2"),
+        (LETTERS, [[-1, 90, 0.5]], "labels from -1 to -1 as letter", "labels from 0 to 2"),
+        (LETTERS, [[0.5, 90, 0.5]], "as letter", "integers"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(condition, y, found, expected):
@@ -77,7 +122,7 @@ def test_labels_that_do_not_fit_are_refused(condition, y, found, expected):
         condition.encode(y)
 
 
-@pytest.mark.parametrize("kind", [Classes, Numbers])
+@pytest.mark.parametrize("kind", [Classes, Numbers, Cyclic])
 @pytest.mark.parametrize("names", [(), ["a", "b"], "ab", (0, 1), None])
 def test_names_are_a_tuple_of_strings(kind, names):
     with pytest.raises(ValueError, match="names: found .* expected a tuple"):
@@ -88,3 +133,22 @@ def test_names_are_a_tuple_of_strings(kind, names):
 def test_names_are_different(kind):
     with pytest.raises(ValueError, match="found 'b' more than once"):
         kind(("a", "b", "c", "b"))
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: Numbers(("a", "b"), (1.0,), (1.0,)), "expected 2 numbers each"),
+        (lambda: Numbers(("a",), (1.0,)), "expected 1 numbers each"),
+        (lambda: Numbers(("a",), (1.0,), (0.0,)), "the spreads above 0"),
+        (lambda: Numbers(("a",), (np.nan,), (1.0,)), "found .*nan"),
+        (lambda: Numbers.scaled(("a",), [[2], [2]]), "the spreads above 0"),
+        (lambda: Cyclic(("a",), 0), "period: found 0"),
+        (lambda: Cyclic(("a",), np.nan), "period: found nan"),
+        (lambda: Joint(()), "at least one"),
+        (lambda: Joint((Classes(("x", "y"), "a"), Cyclic(("a",)))), "found 'a' more than once"),
+    ],
+)
+def test_settings_that_no_condition_has_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -18,26 +18,6 @@ TEN = Classes(tuple("0123456789"))
 ARRAYS = "an .npz file with the arrays x_train, y_train, x_test, y_test"
 
 
-@pytest.fixture
-def refuse():
-    """Check that a call is refused in four parts, and that it leaves every file of the folder as it was."""
-
-    def snapshot(folder):
-        return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-    def check(call, where, found, expected, folder=None):
-        before = snapshot(folder) if folder else None
-        with pytest.raises(DataError) as caught:
-            call()
-        error = caught.value
-        assert str(error.where) == str(where)
-        assert found in error.found and expected in error.expected and error.remedy
-        assert str(error) == f"{where}: found {error.found}; expected {error.expected}. {error.remedy}"
-        assert before == (snapshot(folder) if folder else None)
-
-    return check
-
-
 def test_error_crosses_a_process_border():
     error = DataError(Path("mine.npz"), "nothing", "something", "Look again.")
     again = pickle.loads(pickle.dumps(error))
