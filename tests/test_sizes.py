@@ -1,6 +1,7 @@
 """Models of other images and other conditions than MNIST's, through all that the library does with a model."""
 
 import io
+from dataclasses import replace
 from types import SimpleNamespace
 
 import cvae_lib._tensorflow  # noqa: F401
@@ -13,8 +14,8 @@ from sklearn.datasets import load_digits
 
 from cvae_lib import evaluate, likelihood, plots, widgets
 from cvae_lib.animation import animate_digits
-from cvae_lib.data import Classes, Numbers, check_dataset
-from cvae_lib.pretrained import load_history, load_pretrained
+from cvae_lib.data import Classes, Cyclic, Joint, Numbers, check_dataset
+from cvae_lib.pretrained import load_condition, load_history, load_pretrained
 from cvae_lib.training.loop import train
 from cvae_lib.training.recipes import Recipe
 
@@ -49,17 +50,35 @@ def measured_spots():
     return check_dataset(split(pixels.astype("uint8"), y), "spots", condition=condition)
 
 
+def coloured_bars():
+    """Colour images of 9 x 13 pixels with a bar across or upright, whose hue is an angle: two attributes at once."""
+    rng = np.random.default_rng(0)
+    y = np.column_stack([np.arange(390) % 2, rng.uniform(0, 360, 390)])
+    shape = np.stack([np.abs(np.arange(9) - 4)[:, None] + np.zeros(13), np.zeros((9, 1)) + np.abs(np.arange(13) - 6)])
+    colour = 0.5 + 0.5 * np.cos(np.deg2rad(y[:, 1, None] - [0, 120, 240]))
+    pixels = 250 * (shape[y[:, 0].astype(int)] < 2)[..., None] * colour[:, None, None]
+    condition = Joint((Classes(("across", "upright"), "bar"), Cyclic(("hue",))))
+    return check_dataset(split(pixels.astype("uint8"), y), "bars", condition=condition)
+
+
 def split(pixels, y):
     n = len(y) - 60
     return {"x_train": pixels[:n], "y_train": y[:n], "x_test": pixels[n:], "y_test": y[n:]}
 
 
-@pytest.fixture(scope="module", params=[small_digits, colour_letters, measured_spots], ids=lambda make: make.__name__)
+CASES = {
+    **{make.__name__: (make, "dense") for make in (small_digits, colour_letters, measured_spots, coloured_bars)},
+    **{f"{make.__name__}, convolutional": (make, "convolutional") for make in (small_digits, coloured_bars)},
+}
+
+
+@pytest.fixture(scope="module", params=CASES)
 def trained(request, tmp_path_factory):
     """The data, the model that was trained on them and loaded again, and the history of its training."""
-    data, folder = request.param(), tmp_path_factory.mktemp("models")
-    history = train(RECIPE, data, folder, "own", verbose=0, jit_compile=False)
-    assert load_history("own", folder) == history
+    (make, network), folder = CASES[request.param], tmp_path_factory.mktemp("models")
+    data = make()
+    history = train(replace(RECIPE, network=network), data, folder, "own", verbose=0, jit_compile=False)
+    assert load_history("own", folder) == history and load_condition("own", folder) == data.condition
     return SimpleNamespace(data=data, model=load_pretrained("own", folder), history=history)
 
 
@@ -123,8 +142,10 @@ def test_figures_show_its_pictures(trained, decode):
 
 
 def test_figures_show_its_classes(trained, encode):
-    """Those of its condition, or, where that is numbers, two of our own."""
+    """Those of its condition, the first of several attributes, or, where that is numbers, two of our own."""
     data, names, y = trained.data, trained.data.condition.names, trained.data.y_test
+    if isinstance(data.condition, Joint):
+        names, y = data.condition.parts[0].names, y[:, 0].astype(int)
     if isinstance(data.condition, Numbers):
         names, y = ("dim", "bright"), (y[:, 2] > 0).astype(int)
     z_mean, _ = encode(data.x_test, data.label_test)
@@ -137,8 +158,11 @@ def test_figures_show_its_classes(trained, encode):
 
 
 def list_moves(one):
-    """New values for each control that has one, by its name: the ends of a slider, the first and the last choice."""
-    ends = {"slider": lambda told: (told["min"], told["max"]), "choice": lambda told: (0, len(told["options"]) - 1)}
+    """New values for each control that has one, by its name: along a slider, the first and the last choice."""
+    ends = {
+        "slider": lambda told: (told["min"], (told["min"] + told["max"]) / 2, told["max"]),
+        "choice": lambda told: (0, len(told["options"]) - 1),
+    }
     return {told["name"]: ends[told["kind"]](told) for told in one.controls if told["kind"] in ends}
 
 
@@ -149,8 +173,13 @@ def panels(trained, encode, decode):
     z_mean, _ = encode(data.x_test, data.label_test)
     settings = {"image_shape": data.image_shape, "codes": (z_mean, data.y_test)}
     if isinstance(data.condition, Numbers):
-        return [widgets.explore_numbers(decode, dict.fromkeys(names, (-1, 1)), **settings)]
+        ranged = widgets.explore_condition(decode, data.condition, image_shape=data.image_shape)
+        return [ranged, widgets.explore_numbers(decode, dict.fromkeys(names, (-1, 1)), **settings)]
+    if isinstance(data.condition, Joint):
+        settings["codes"] = (z_mean, data.y_test[:, 0].astype(int))
+        return [widgets.explore_condition(decode, data.condition, by=[data.condition.columns[0]], **settings)]
     return [
+        widgets.explore_condition(decode, data.condition, **settings),
         widgets.explore_classes(decode, names, **settings),
         widgets.explore_blends(decode, names=names, **settings),
         widgets.restyle_digits(encode, decode, data.x_test[:9], data.y_test[:9], names, **settings),
@@ -165,17 +194,19 @@ def test_every_control_changes_the_picture_and_back(panels):
             for end in ends:
                 one.move({name: end})
                 pictures.append(one.picture)
-            assert pictures[0] != pictures[1], name
+            assert len(set(pictures)) > 1, name  # a hue ends where it begins
             one.move(start)
             assert one.picture == before, name
 
 
 def test_a_panel_shows_the_picture_of_its_label(trained, panels, decode):
     """The upper ends of the last control of the condition and of both latents."""
-    data, one = trained.data, panels[0]
+    data, one = trained.data, panels[-1 if isinstance(trained.data.condition, Numbers) else 0]
     *_, condition = [name for name in one.values if name not in ("z1", "z2")]
-    one.move({name: list_moves(one)[name][1] for name in (condition, "z1", "z2")})
+    one.move({name: list_moves(one)[name][-1] for name in (condition, "z1", "z2")})
     label = np.eye(data.n_y)[-1:]  # the last class, or the last number at 1 and the others in the middle, at 0
+    if isinstance(data.condition, Joint):
+        label = np.array([[1, 0, 1, 0]])  # the first class, and the hue at 360 degrees
     picture = decode(np.full((1, 2), widgets.LIMIT), label).reshape(*data.image_shape[:2], -1)
     png = np.asarray(Image.open(io.BytesIO(one.picture)).convert("RGB")) / 255
     zoom = len(png) // len(picture)

@@ -391,17 +391,13 @@ def test_files_without_permission_are_named(own, monkeypatch):
 
 
 def png_of(width, height):
-    """The bytes of a grey PNG of this size, all black, made without its pixels."""
+    """The first bytes of a PNG that claims this size: a reader that believed it would make room for all its pixels."""
 
     def chunk(kind, content):
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
-    packer, rows = zlib.compressobj(), []
-    for _ in range(height):
-        rows.append(packer.compress(bytes(width + 1)))
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    data = b"".join([*rows, packer.flush()])
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(width + 1)))
 
 
 def saved(image, kind, **options):
@@ -450,7 +446,7 @@ def test_damaged_pictures_raise_nothing_else(own):
     originals = [saved(noise, kind, exif=exif) for kind in ("PNG", "JPEG", "WEBP", "TIFF")]
     originals += [saved(noise.convert("P"), "GIF"), saved(noise, "BMP"), saved(noise, "PPM")]
     path, outcomes = own.folder / "0.png", set()
-    for turn in range(1400):
+    for turn in range(700):
         content = bytearray(originals[turn % len(originals)])
         for _ in range(rng.integers(1, 6)):
             place = int(rng.integers(len(content) if rng.random() < 0.5 else min(60, len(content))))
