@@ -11,6 +11,8 @@ from scipy.special import betaincinv, nctdtr, ndtri, stdtrit
 from cvae_lib.data.mnist import IMAGE_SHAPE
 from cvae_lib.pictures import as_pictures
 
+BLOCK = 5_000  # images measured at a time, because each step of the computation makes new pictures of all of them
+
 
 class Shape(NamedTuple):
     """The results of `measure_shape`, each (n,): the slant in pixels right per pixel up, the others in pixels."""
@@ -131,12 +133,17 @@ def measure_shape(images: ArrayLike, image_shape: tuple[int, ...] = IMAGE_SHAPE)
     ink: the sum of the pixels. stroke: twice the ink over the length of its outline (the total variation), which is
     the thickness of a long line. slant: how far the ink moves right for each pixel up, the slope of the regression
     of column on height; it is positive if the ink leans right. width: the standard deviation of the columns around
-    that slope. For an image without ink the last three are nan. Raises ValueError for colour. Source: chapter 6.
+    that slope. For an image without ink the last three are nan. Raises ValueError for colour. Source: chapter 6; Castro
+    et al. (2019) take the slant from the same moments, and the thickness from the distances along a skeleton.
     """
     if len(image_shape) != 2:
         raise ValueError(f"image_shape: found {image_shape}; expected (height, width). Average the colours first.")
     rows, columns = image_shape
-    images = as_pictures(np.asarray(images, "float64"), image_shape).reshape(-1, rows, columns)
+    images = as_pictures(images, image_shape).reshape(-1, rows, columns)
+    if len(images) > BLOCK:
+        blocks = np.array_split(images, -(-len(images) // BLOCK))
+        return Shape(*map(np.concatenate, zip(*(measure_shape(block, image_shape) for block in blocks))))
+    images = images.astype("float64")
     ink = images.sum(axis=(1, 2))
     framed = np.pad(images, ((0, 0), (0, 1), (0, 1)))
     across = np.diff(framed, axis=2, prepend=0)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from cvae_lib import metrics
 from cvae_lib.metrics import Difference, active_units, compare, count_seeds, cross_entropy, gaussian_kl, measure_shape
 
 # Differences and their intervals
@@ -269,6 +270,14 @@ def test_slash_leans_right_and_backslash_left():
     backslash = np.eye(28).reshape(784)
     assert measure_shape(slash).slant[0] == pytest.approx(1)
     assert measure_shape(backslash).slant[0] == pytest.approx(-1)
+
+
+def test_many_images_are_measured_block_by_block(monkeypatch):
+    images = np.random.default_rng(0).random((11, 784), "float32")
+    whole = measure_shape(images)
+    monkeypatch.setattr(metrics, "BLOCK", 4)
+    for found, expected in zip(measure_shape(images), whole, strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_width_is_the_spread_of_the_columns():

@@ -13,7 +13,7 @@ from matplotlib import rc_context
 from PIL import Image
 
 from cvae_lib import widgets
-from cvae_lib.data import one_hot
+from cvae_lib.data import Classes, Cyclic, Joint, Numbers, one_hot
 from cvae_lib.widgets import (
     Shown,
     blend_labels,
@@ -24,6 +24,7 @@ from cvae_lib.widgets import (
     explore,
     explore_blends,
     explore_classes,
+    explore_condition,
     explore_digits,
     explore_numbers,
     pad,
@@ -346,6 +347,28 @@ def test_without_classes_all_codes_are_shown_and_of_a_class_not_too_many():
 
 
 # A condition of real numbers, and one of the reader's own.
+
+
+def test_each_part_of_a_condition_has_its_controls():
+    """In the unit of the labels: the model is told the scaled number, and the angle as cosine and sine."""
+    numbers = Numbers(("year", "size"), (1990.3, 0.021), (8.0, 0.0042))
+    condition, asked = Joint((Classes(("a", "b", "c"), "letter"), Cyclic(("hue",)), numbers)), []
+    one = explore_condition(make_decode((28, 28), asked), condition, n_z=1)
+    assert one.values == {"letter": 0, "hue": 0, "year": 1990, "size": pytest.approx(0.021), "z1": 0}
+    assert one.alt == "The decoded image: letter a, hue 0, year 1990, size 0.0210, z1 0.00"
+    assert [find(one, "hue")[end] for end in ("min", "max")] == [0, 360]
+    assert [find(one, "year")[end] for end in ("min", "max", "step")] == [1966, 2014, 1]
+    assert [find(one, "size")[end] for end in ("min", "max")] == pytest.approx([0.0084, 0.0336], abs=1e-4)
+    ask(one, {"letter": 2, "hue": 90, "year": 2006, "size": 0.0126})
+    label, _ = asked[-1]
+    np.testing.assert_allclose(label, [0, 0, 1, 0, 1, (2006 - 1990.3) / 8, -2], atol=1e-5)
+
+
+def test_a_condition_of_classes_alone_has_buttons():
+    asked = []
+    one = explore_condition(make_decode((28, 28), asked), Classes(("a", "b"), "letter"), n_z=1)
+    ask(one, {"letter": 1})
+    assert asked[-1] == ([0, 1], [0])
 
 
 def test_each_number_of_a_condition_has_a_slider():

@@ -319,8 +319,8 @@ def test_options_that_do_not_fit_are_refused(own, options, where, found):
 
 
 def test_a_ground_that_is_no_colour_is_refused(own):
-    with pytest.raises(ValueError, match="unknown color specifier: 'whit'"):
-        own.load(ground="whit")
+    with pytest.raises(ValueError, match="unknown color specifier: 'colourless'"):
+        own.load(ground="colourless")
 
 
 def test_a_column_of_numbers_is_not_taken_for_classes(own):
