@@ -19,7 +19,7 @@ pretrained     the models that ship: weights, histories, manifest
 
 The machinery, in three sub-packages:
 
-data          Dataset and its condition; readers that refuse malformed files; MNIST in its two editions; shards
+data          Dataset and its condition; readers that refuse malformed files and pictures; MNIST; shards
 training      Recipe, and train(recipe, data, out), which can be interrupted, and shared by several processes
 tools         the command line, tables of many runs, here or on a cluster, the digit classifier, the page's exports
 

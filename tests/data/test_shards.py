@@ -4,10 +4,11 @@ import hashlib
 import json
 import re
 import shutil
+from dataclasses import asdict
 
 import pytest
 
-from cvae_lib.data import Classes, DataError, check_dataset
+from cvae_lib.data import Classes, DataError, Numbers, check_dataset
 from cvae_lib.data.shards import check_digests, load_data, open_shards
 from cvae_lib.training.records import write_dataset
 
