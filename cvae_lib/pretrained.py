@@ -93,6 +93,8 @@ def load_npz(path: str | Path) -> "CVAE":
     for variable in model.trainable_variables:
         variable.assign(read(variable.path, tuple(variable.shape)))
     return model
+
+
 def load_condition(name: str, folder: str | Path = PRETRAINED) -> Condition:
     """Load what the labels of this model mean. Entries of earlier releases do not say: their models know ten digits."""
     entry = find_entry(name, folder)

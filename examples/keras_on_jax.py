@@ -1,4 +1,4 @@
-"""Train the model of chapter 2 by plain `fit` on several devices, with Keras on JAX: chapter 16 has the results.
+"""Train the model of chapter 2 by plain `fit` on several devices, with Keras on JAX: chapter 18 has the results.
 
     pip install jax==0.10.2
     KERAS_BACKEND=jax python examples/keras_on_jax.py --devices 2

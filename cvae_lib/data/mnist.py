@@ -41,8 +41,6 @@ MNIST_DIGEST = "06b0d1f124c4e5fa796686ade41a9b778edacc8622f2195a352ef479ad44fc16
 CONNECT_SECONDS = 10
 DOWNLOAD_SECONDS = 300
 
-OTHER_DIGITS = "set CVAE_DATA to sample, to an .npz file or to a folder of IDX files."
-
 SAMPLE_SEED = 0
 SAMPLE_TEST_PER_CLASS = 100
 
@@ -81,7 +79,7 @@ def load_full() -> Dataset:
     with explain_os_errors(path, "MNIST or a place to download it to"):
         is_there = path.exists()
     if not is_there:
-        download(path, MNIST_URL, MNIST_FILE_SHA256)
+        download(path)
     digits = load_digits(path)
     if digits.edition != "full":
         raise DataError(
@@ -107,8 +105,8 @@ def expand_home(path: str | Path) -> Path:
         raise DataError(path, found, expected, f"Set HOME, write the whole path, or {CHOOSE}") from error
 
 
-def download(path: Path, url: str, sha256: str, otherwise: str = OTHER_DIGITS) -> None:
-    """Download a file to `path`. `otherwise` says what else a reader can do if that fails.
+def download(path: Path) -> None:
+    """Download MNIST to `path`.
 
     Raises DataError, and leaves no file, unless all of it arrives within DOWNLOAD_SECONDS and has the right hash.
     """
@@ -119,8 +117,8 @@ def download(path: Path, url: str, sha256: str, otherwise: str = OTHER_DIGITS) -
     def fetch(folder: str) -> None:
         try:
             pooch.retrieve(
-                url,
-                f"sha256:{sha256}",
+                MNIST_URL,
+                f"sha256:{MNIST_FILE_SHA256}",
                 fname=path.name,
                 path=folder,
                 downloader=pooch.HTTPDownloader(timeout=CONNECT_SECONDS, progressbar=sys.stderr.isatty()),
@@ -132,7 +130,7 @@ def download(path: Path, url: str, sha256: str, otherwise: str = OTHER_DIGITS) -
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # A download that is given up leaves its bytes in this folder, which is removed.
-        with tempfile.TemporaryDirectory(prefix="download-", dir=path.parent, ignore_cleanup_errors=True) as folder:
+        with tempfile.TemporaryDirectory(prefix="mnist-", dir=path.parent, ignore_cleanup_errors=True) as folder:
             # The timeout of a request bounds each wait for bytes and not their sum, so a thread bounds the whole.
             thread = threading.Thread(target=fetch, args=[folder], daemon=True)
             thread.start()
@@ -143,11 +141,15 @@ def download(path: Path, url: str, sha256: str, otherwise: str = OTHER_DIGITS) -
                 os.replace(Path(folder) / path.name, path)
     except OSError as error:
         found = f"no file, and its folder cannot be written ({error.strerror or error})"
-        remedy = f"Set KERAS_HOME to a folder of yours, or {otherwise}"
-        raise DataError(path, found, "a folder to download it to", remedy) from error
+        remedy = f"Set KERAS_HOME to a folder of yours, or {CHOOSE}"
+        raise DataError(path, found, "a folder to download MNIST to", remedy) from error
     if failure:
-        found = f"no file, and downloading it failed ({failure[0]})"
-        raise DataError(path, found, url, f"Connect to the network, or {otherwise}")
+        raise DataError(
+            path,
+            f"no file, and downloading it failed ({failure[0]})",
+            MNIST_URL,
+            "Connect to the network, or set CVAE_DATA to sample, to an .npz file or to a folder of IDX files.",
+        )
 
 
 def load_sample() -> Dataset:

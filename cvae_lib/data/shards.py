@@ -147,7 +147,9 @@ def read_meaning(manifest: dict[str, Any], path: Path) -> Condition:
     try:
         return read_condition(entry)
     except (ValueError, TypeError, AttributeError, KeyError) as error:
-        raise DataError(f"{path}, condition", f"{entry!r} ({error})", "what a condition was written as", REMEDY) from error
+        raise DataError(
+            f"{path}, condition", f"{entry!r} ({error})", "what a condition was written as", REMEDY
+        ) from error
 
 
 def read_list(manifest: dict[str, Any], split: str, path: Path) -> tuple[Shard, ...]:

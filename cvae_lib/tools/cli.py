@@ -6,18 +6,12 @@ trains.
 
 import argparse
 import math
-import re
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 from cvae_lib import BookError
-from cvae_lib.data import Dataset, check_dataset, load_images, load_mnist
-from cvae_lib.data.images import KINDS
-from cvae_lib.data.readers import read_npz
+from cvae_lib.data import load_mnist
 from cvae_lib.data.shards import load_data
 from cvae_lib.pretrained import load_manifest
 from cvae_lib.training.recipes import RECIPES
@@ -31,7 +25,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Raises SystemExit with code 2 for an option that cannot be, before the data are read and TensorFlow is loaded.
     """
     options = make_parser().parse_args(arguments)
-    options.line = shlex.join(["python", "-m", "cvae_lib", *(sys.argv[1:] if arguments is None else arguments)])
     try:
         print(options.run(options))
     except (BookError, OSError) as error:
@@ -50,19 +43,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("train", help="train a recipe and write weights, history and manifest entry")
     command.add_argument("name", choices=RECIPES, metavar="name", help="the recipe: %(choices)s")
-    data = command.add_mutually_exclusive_group()
-    add_data(data, ", a folder of shards")
-    data.add_argument("--images", type=Path, help="a folder of pictures of your own, or an .npz file of any images")
-    command.add_argument("--table", help="a CSV table with the column file and those of --condition")
-    command.add_argument(
-        "--condition", type=read_columns, help="columns: letter,hue=angle,slant=number (default: label)"
-    )
-    command.add_argument("--size", type=read_size, help="height and width, such as 32x32 (default: as they are)")
-    command.add_argument("--mode", choices=("L", "RGB"), default="L", help="grey or colour (default: L)")
-    command.add_argument(
-        "--test", type=read_test, default=0.1, help="a share, or a column of train and test (default: 0.1)"
-    )
-    command.add_argument("--name", dest="model", help="what the model is called (default: as the recipe)")
+    add_data(command, ", a folder of shards")
     command.add_argument("--epochs", type=at_least(1), help="how many epochs, at most (default: the recipe's)")
     add_seed(command, "weights, order and epsilon")
     add_out(command, "trained")
@@ -119,7 +100,7 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def add_data(command: Any, more: str = "") -> None:
+def add_data(command: argparse.ArgumentParser, more: str = "") -> None:
     """Give a command the option that chooses the data; `more` names other kinds that it takes."""
     command.add_argument(
         "--data", help=f"full, sample, an .npz file{more} or a folder of IDX files (default: CVAE_DATA)"
@@ -148,30 +129,6 @@ def at_least(lowest: int, highest: float = math.inf) -> Callable[[str], int]:
     return read
 
 
-def read_columns(text: str) -> dict[str, Any]:
-    """Read the option --condition: columns with their kinds, each a class if nothing else is said."""
-    columns = {name: kind or "class" for name, _, kind in (one.partition("=") for one in text.split(","))}
-    if not columns.keys() - {""} or not set(columns.values()) <= set(KINDS):
-        raise argparse.ArgumentTypeError(f"found {text!r}; expected columns, each with one of {', '.join(KINDS)}")
-    return columns
-
-
-def read_size(text: str) -> tuple[int, int]:
-    """Read the option --size."""
-    if not re.fullmatch(r"[1-9]\d{0,3}x[1-9]\d{0,3}", text):
-        raise argparse.ArgumentTypeError(f"found {text!r}; expected height and width, such as 32x32")
-    height, width = text.split("x")
-    return int(height), int(width)
-
-
-def read_test(text: str) -> float | str:
-    """Read the option --test: a share, or the name of a column."""
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
 # TensorFlow takes seconds to load: each command imports what needs it only once its options are known to be right.
 
 
@@ -180,13 +137,12 @@ def run_train(options: argparse.Namespace) -> str:
     recipe = RECIPES[options.name]
     if options.epochs is not None:
         recipe = replace(recipe, epochs=options.epochs)
-    data = load_data(options.data) if options.images is None else load_own(options)
+    data = load_data(options.data)
     from cvae_lib.training.loop import train
 
-    name = options.model or options.name
-    history = train(recipe, data, options.out, name, options.seed, command=options.line if options.images else None)
+    history = train(recipe, data, options.out, options.name, options.seed)
     return (
-        f"{name}: {len(history['epoch'])} epochs, validation loss {history['val_loss'][-1]:.2f} nats an image "
+        f"{options.name}: {len(history['epoch'])} epochs, validation loss {history['val_loss'][-1]:.2f} nats an image "
         f"(reconstruction {history['val_reconstruction_loss'][-1]:.2f}, KL {history['val_kl_loss'][-1]:.2f}); "
         f"written to {options.out}"
     )
@@ -213,15 +169,6 @@ def run_shard(options: argparse.Namespace) -> str:
     return (
         f"shards: {found.n_train:,} training images in {len(found.train)} files and {found.n_test:,} test images in "
         f"{len(found.test)}; written to {options.out}"
-    )
-
-
-def load_own(options: argparse.Namespace) -> Dataset:
-    """Load the images of the reader's own that the options name."""
-    if options.images.is_file():
-        return check_dataset(read_npz(options.images), str(options.images))
-    return load_images(
-        options.images, options.table, options.condition, size=options.size, mode=options.mode, test=options.test
     )
 
 

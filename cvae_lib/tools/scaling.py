@@ -1,4 +1,4 @@
-"""Measure what an update of the weights costs with several processes of this machine, for chapter 16.
+"""Measure what an update of the weights costs with several processes of this machine, for chapter 18.
 
 All processes start first, and then take turns: while some measure, the others wait. So a machine that slows down slows
 all of them.

@@ -8,10 +8,9 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from cvae_lib.data import Classes, Cyclic, Joint, load_digits
-from cvae_lib.pretrained import digest_file, load_condition, load_history, load_manifest
+from cvae_lib.data import load_digits
+from cvae_lib.pretrained import digest_file, load_history, load_manifest
 from cvae_lib.tools import cli, sweeps
 from cvae_lib.tools.cli import main
 from cvae_lib.tools.digit_classifier import load_classifier
@@ -113,68 +112,6 @@ def test_classifier_comes_out_again(data_file, tmp_path, monkeypatch, capsys):
     assert entry["seed"] == 2 and entry["protocol"]["epochs"] == 1
     for one, other in zip(*(load_classifier(out).get_weights() for out in ("one", "other")), strict=True):
         np.testing.assert_array_equal(one, other)
-
-
-@pytest.fixture
-def own_pictures(tmp_path):
-    """Twelve pictures in colour, a table of a letter and a hue, and an .npz file of the same pixels."""
-    pixels = np.random.default_rng(0).integers(0, 256, (12, 6, 5, 3), "uint8")
-    lines = ["file,letter,hue"] + [f"{i}.png,{'AB'[i % 2]},{30 * i}" for i in range(12)]
-    (tmp_path / "table.csv").write_text("\n".join(lines), encoding="utf-8")
-    for i, picture in enumerate(pixels):
-        Image.fromarray(picture).save(tmp_path / f"{i}.png")
-    np.savez(tmp_path / "own.npz", x_train=pixels[:9], y_train=np.arange(9) % 2, x_test=pixels[9:], y_test=[0, 1, 0])
-    return tmp_path
-
-
-def test_own_pictures_are_trained_on(own_pictures, capsys):
-    """By a table, whose command in the manifest makes the model again, and from a file."""
-    given = ["--images", str(own_pictures), "--table", str(own_pictures / "table.csv"), "--mode", "RGB"]
-    given += ["--condition", "letter,hue=angle", "--size", "8x8", "--test", "0.25", "--name", "letters"]
-    assert main(["train", "tiny", *given, "--epochs", "1", "--out", str(own_pictures / "one")]) == 0
-    assert capsys.readouterr().out.splitlines()[-1].startswith("letters: 1 epochs")
-    condition = load_condition("letters", own_pictures / "one")
-    assert condition == Joint((Classes(("A", "B"), "letter"), Cyclic(("hue",))))
-    entry = load_manifest(own_pictures / "one")["letters"]
-    assert entry["configuration"]["n_x"] == 8 * 8 * 3 and entry["protocol"]["training"] == "9 images"
-    arguments = shlex.split(entry["command"])
-    assert arguments[:3] == ["python", "-m", "cvae_lib"]
-    assert main([*arguments[3:], "--out", str(own_pictures / "other")]) == 0
-    hashes = [load_manifest(own_pictures / out)["letters"]["sha256"]["letters.weights.h5"] for out in ("one", "other")]
-    assert hashes[0] == hashes[1]
-
-    assert main(["train", "tiny", "--images", str(own_pictures / "own.npz"), "--out", str(own_pictures / "npz")]) == 0
-    assert load_condition("tiny", own_pictures / "npz") == Classes(("0", "1"))
-
-
-def test_pictures_that_cannot_be_used_end_with_a_line(own_pictures, capsys):
-    given = ["--images", str(own_pictures), "--table", str(own_pictures / "table.csv"), "--condition", "letter"]
-    (own_pictures / "3.png").write_bytes(b"no picture")
-    assert main(["train", "tiny", *given]) == 1
-    message = capsys.readouterr().err
-    assert (
-        message.startswith("error: ")
-        and "table.csv, line 5, 3.png: found" in message
-        and len(message.splitlines()) == 1
-    )
-
-
-@pytest.mark.parametrize(
-    "given",
-    [
-        ["--size", "32"],
-        ["--size", "0x5"],
-        ["--size", "32x32x3"],
-        ["--condition", "hue=angel"],
-        ["--condition", ""],
-        ["--mode", "CMYK"],
-        ["--data", "sample", "--images", "folder"],
-    ],
-)
-def test_options_of_pictures_that_cannot_be_are_refused(given, capsys):
-    with pytest.raises(SystemExit) as caught:
-        main(["train", "tiny", *given])
-    assert caught.value.code == 2 and given[0] in capsys.readouterr().err
 
 
 def test_whole_table_is_reported(data_file, tmp_path, capsys):
