@@ -1,4 +1,7 @@
-"""What a user meets first: the README's two lines, the versions that they install, and a user's own settings."""
+"""What a user meets first: the README's two lines, the versions that they install, and a user's own settings.
+
+And what the workflows may do: they run code of others, and one of them publishes.
+"""
 
 import ast
 import os
@@ -9,6 +12,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+import yaml
 from book_sources import CHAPTERS, NOTEBOOKS, ROOT, code_cells, pictures, printed
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -146,3 +151,41 @@ def test_pytest_starts_without_a_home_folder(tmp_path):
     test = f"{Path(__file__).relative_to(ROOT)}::test_the_readme_starts_with_two_command_lines"
     told = run_with({"HOME": str(tmp_path / "file/home")}, "-m", "pytest", "-n0", "-pno:cacheprovider", test)
     assert "1 passed" in told and "Using the sample of 5,000 digits" in told
+
+
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+READ_ONLY = {"contents": "read"}
+MAY_DO_MORE = {
+    ("publish", "build"): {**READ_ONLY, "pages": "read"},
+    ("publish", "deploy"): {"pages": "write", "id-token": "write"},
+}
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_workflow_may_do_no_more_than_it_needs(path):
+    text = path.read_text(encoding="utf-8")
+    workflow = yaml.safe_load(text)
+    assert workflow["permissions"] == READ_ONLY
+    for name, job in workflow["jobs"].items():
+        assert job.get("permissions", READ_ONLY) == MAY_DO_MORE.get((path.stem, name), READ_ONLY), name
+        for step in job["steps"]:
+            if "/checkout@" in step.get("uses", ""):
+                assert step["with"]["persist-credentials"] is False
+            assert "${{" not in step.get("run", ""), "what a stranger writes would become a part of the command"
+    # With pull_request_target a stranger's commit would run with the rights of the repository.
+    assert "pull_request_target" not in text and "secrets" not in text
+
+
+def test_actions_are_named_by_the_hash_of_their_commit():
+    """The tag of a version can be moved to another commit. One action has one hash in all workflows."""
+    used = [use for one in WORKFLOWS for use in re.findall(r"uses: *(.*)", one.read_text(encoding="utf-8"))]
+    for use in used:
+        assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", use), use
+    assert len({use.split("@")[0] for use in used}) == len(set(used))
+
+
+def test_known_weaknesses_of_packages_are_looked_for_every_week():
+    weekly = yaml.safe_load((ROOT / ".github/workflows/weekly.yml").read_text(encoding="utf-8"))
+    assert weekly[True]["schedule"]  # YAML reads the key `on` as True
+    steps = [step.get("run", "") for step in weekly["jobs"]["audit"]["steps"]]
+    assert any(step.startswith("pip-audit") for step in steps) and "npm audit" in steps
