@@ -18,7 +18,7 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from cvae_lib.data import DataError
-from cvae_lib.pretrained import write_text
+from cvae_lib.files import write_text
 from cvae_lib.tools.notebooks import settle_data, strip_machine
 
 CHAPTERS = Path(__file__).parent

@@ -14,7 +14,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from chapters.execute import CHAPTERS, find_chapters, write_pair
-from cvae_lib.pretrained import write_text
+from cvae_lib.files import write_text
 from cvae_lib.tools.notebooks import strip_machine
 
 # What is numbered: an equation by its tag, a figure at the start of its caption. Each follows its anchor.

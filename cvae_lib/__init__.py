@@ -16,6 +16,7 @@ tables         columns in, text out
 widgets        panels for Jupyter: controls, and the picture of their values
 animation      images in, an animated picture out
 pretrained     the models that ship: weights, histories, manifest
+files          files that are written whole or not at all, and by one run at a time
 
 The machinery, in three sub-packages:
 
@@ -23,8 +24,8 @@ data          Dataset and its condition; readers that refuse malformed files and
 training      Recipe, and train(recipe, data, out), which can be interrupted, and shared by several processes
 tools         the command line, tables of many runs, here or on a cluster, the digit classifier, the page's exports
 
-Importing this package, `data`, `likelihood`, `metrics`, `plots`, `widgets`, `animation`, `pretrained` or
-`training.recipes` loads no TensorFlow.
+Importing this package, `data`, `likelihood`, `metrics`, `plots`, `widgets`, `animation`, `pretrained`,
+`files` or `training.recipes` loads no TensorFlow.
 """
 
 

@@ -14,8 +14,17 @@ import numpy as np
 
 from cvae_lib.data import Dataset
 from cvae_lib.data.mnist import IMAGE_SHAPE, N_CLASSES
-from cvae_lib.pretrained import PRETRAINED, check_file, describe_versions, digest_file, find_entry, write_manifest
-from cvae_lib.training.checkpoints import describe_data
+from cvae_lib.files import hold
+from cvae_lib.pretrained import (
+    PRETRAINED,
+    check_file,
+    describe_versions,
+    find_entry,
+    load_manifest,
+    load_weights,
+    publish,
+)
+from cvae_lib.training.checkpoints import TrainingError, describe_data
 
 NAME = "digit_classifier"
 FOLDER = PRETRAINED / NAME
@@ -48,28 +57,33 @@ def train_classifier(
 ) -> float:
     """Train a classifier on the training images; write its weights and manifest entry to the folder `out`.
 
-    Returns its accuracy on the test images, from 0 to 1.
+    Returns its accuracy on the test images, from 0 to 1. A training that is interrupted begins again: it takes a minute
+    or two. Raises BusyError where another process writes the same files.
     """
-    out, weights = Path(out), f"{NAME}.weights.h5"
+    out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    keras.utils.set_random_seed(seed)
-    classifier = build_classifier(data.image_shape, data.n_y)
-    rate = keras.optimizers.schedules.CosineDecay(2e-3, epochs * -(-len(data.x_train) // BATCH_SIZE))
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    classifier.compile(keras.optimizers.Adam(rate), loss)
-    classifier.fit(data.x_train, data.y_train, batch_size=BATCH_SIZE, epochs=epochs, verbose=verbose)
-    accuracy = float(np.mean(read_digits(classifier, data.x_test) == data.y_test))
-    classifier.save_weights(out / weights)
-    entry = {
-        "protocol": {"training": f"{len(data.x_train)} digits", "epochs": epochs, "selection": "the last epoch"},
-        "seed": seed,
-        "data": {"edition": data.edition, "sha256": data.digest},
-        "versions": describe_versions(),
-        "measured": {"test_accuracy": accuracy},
-        "sha256": {weights: digest_file(out / weights)},
-        "command": f"python -m cvae_lib classifier --epochs {epochs} --seed {seed} --data {describe_data(data)}",
-    }
-    write_manifest(out, NAME, entry)
+    load_manifest(out)  # a damaged one is refused now, and not when the training has ended
+    with hold(out / NAME):
+        keras.utils.set_random_seed(seed)
+        classifier = build_classifier(data.image_shape, data.n_y)
+        rate = keras.optimizers.schedules.CosineDecay(2e-3, epochs * -(-len(data.x_train) // BATCH_SIZE))
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        classifier.compile(keras.optimizers.Adam(rate), loss)
+        classifier.fit(data.x_train, data.y_train, batch_size=BATCH_SIZE, epochs=epochs, verbose=verbose)
+        if not all(np.isfinite(weight).all() for weight in classifier.get_weights()):
+            raise TrainingError(
+                "digit classifier: found weights that are not finite; expected numbers. Check the data."
+            )
+        accuracy = float(np.mean(read_digits(classifier, data.x_test) == data.y_test))
+        entry = {
+            "protocol": {"training": f"{len(data.x_train)} digits", "epochs": epochs, "selection": "the last epoch"},
+            "seed": seed,
+            "data": {"edition": data.edition, "sha256": data.digest},
+            "versions": describe_versions(),
+            "measured": {"test_accuracy": accuracy},
+            "command": f"python -m cvae_lib classifier --epochs {epochs} --seed {seed} --data {describe_data(data)}",
+        }
+        publish(out, NAME, {f"{NAME}.weights.h5": classifier.save_weights}, entry)
     return accuracy
 
 
@@ -80,7 +94,7 @@ def load_classifier(folder: str | Path = FOLDER) -> keras.Sequential:
     """
     path = check_file(folder, f"{NAME}.weights.h5", find_entry(NAME, folder))
     classifier = build_classifier()
-    classifier.load_weights(path)
+    load_weights(classifier, path)
     return classifier
 
 

@@ -26,7 +26,8 @@ import tensorflow as tf
 from cvae_lib import BookError
 from cvae_lib.data import check_dataset
 from cvae_lib.data.mnist import IMAGE_SHAPE
-from cvae_lib.pretrained import describe_versions, write_text
+from cvae_lib.files import write_text
+from cvae_lib.pretrained import describe_versions
 from cvae_lib.tools.launch import make_environments
 from cvae_lib.training.batches import shuffled_index_blocks
 from cvae_lib.training.distributed import Cluster, connect, make_steps, read_tf_config

@@ -15,8 +15,9 @@ from numpy.typing import ArrayLike
 
 from cvae_lib.data import Dataset
 from cvae_lib.evaluate import decode
+from cvae_lib.files import hold, write_beside
 from cvae_lib.pictures import tile, write_png
-from cvae_lib.pretrained import describe_versions, write_text
+from cvae_lib.pretrained import describe_versions
 from cvae_lib.training.checkpoints import describe_data
 from cvae_lib.training.loop import train
 from cvae_lib.training.recipes import Recipe
@@ -58,18 +59,19 @@ def record_snapshots(recipe: Recipe, data: Dataset, out: str | Path) -> dict[str
     z = np.random.default_rng(0).standard_normal((data.n_y, recipe.n_z)).round(3)
     snapshots = Snapshots(z.astype("float32"), np.eye(data.n_y, dtype="float32"), EPOCHS)
     # A folder of its own: a run that goes on from a checkpoint would lack the pictures of its first epochs.
-    with tempfile.TemporaryDirectory() as folder:
+    with hold(out / NAME), tempfile.TemporaryDirectory() as folder:
         history = train(recipe, data, folder, NAME, SEED, jit_compile=False, callbacks=[snapshots])
-    sheet = tile(np.stack(list(snapshots.pictures.values())), data.image_shape)
-    (out / f"{NAME}.png").write_bytes(write_png(sheet, optimize=True))
-    record = {
-        "epochs": list(snapshots.pictures),
-        "z": z.tolist(),
-        "history": history,
-        "seed": SEED,
-        "data": {"edition": data.edition, "sha256": data.digest},
-        "command": f"python -m cvae_lib {NAME} --data {describe_data(data)}",
-        "versions": describe_versions(),
-    }
-    write_text(out / f"{NAME}.json", json.dumps(record) + "\n")
+        sheet = tile(np.stack(list(snapshots.pictures.values())), data.image_shape)
+        record = {
+            "epochs": list(snapshots.pictures),
+            "z": z.tolist(),
+            "history": history,
+            "seed": SEED,
+            "data": {"edition": data.edition, "sha256": data.digest},
+            "command": f"python -m cvae_lib {NAME} --data {describe_data(data)}",
+            "versions": describe_versions(),
+        }
+        with write_beside(out / f"{NAME}.png", out / f"{NAME}.json") as (picture, text):
+            picture.write_bytes(write_png(sheet, optimize=True))
+            text.write_text(json.dumps(record) + "\n", encoding="utf-8", newline="\n")
     return history

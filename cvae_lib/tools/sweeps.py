@@ -9,11 +9,9 @@ with the command that made them; chapters 10 to 12 and the ledger read them from
 import hashlib
 import json
 import os
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -31,9 +29,10 @@ from cvae_lib import BookError
 from cvae_lib.annealing import annealed_weights, bound_from_above, bound_from_below
 from cvae_lib.data import Dataset, hold_out, load_mnist, one_hot
 from cvae_lib.evaluate import decode, encode, read_as_bernoulli, sampled_elbo
+from cvae_lib.files import hold, write_text
 from cvae_lib.likelihood import importance_bound, log_likelihood, log_weights, make_grid
 from cvae_lib.metrics import active_units, compare
-from cvae_lib.pretrained import PRETRAINED, describe_versions, load_history, load_manifest, load_pretrained, write_text
+from cvae_lib.pretrained import PRETRAINED, describe_versions, load_history, load_manifest, load_pretrained
 from cvae_lib.tools.digit_classifier import load_classifier, read_digits
 from cvae_lib.tools.executors import run_all
 from cvae_lib.training.checkpoints import describe_data
@@ -287,33 +286,30 @@ def make_row_elsewhere(choice: str | None, threads: int, expected: dict[str, str
     return make_row(data, *row)
 
 
-@contextmanager
-def hold(path: Path) -> Iterator[None]:
-    """Keep other sweeps away from this table: raises SweepError where another one holds it.
+def read_table(path: Path, facts: dict[str, Any], wanted: Collection[tuple[str, int]]) -> list[dict[str, Any]]:
+    """Read the rows that a table has by now, none where there is no file yet.
 
-    Windows cannot lock files in this way; there nobody is kept away.
+    facts are what all rows of a table share: the data, and from the first row on the versions and the threads. wanted
+    are the names and seeds of all its rows. Raises SweepError, naming the field, where the file is no such table.
     """
-    if sys.platform == "win32":
-        yield
-        return
-    import fcntl
-
-    lock = path.with_name(path.name + ".lock")
-    with open(lock, "w", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the end of this process, however it comes, frees it
-            is_ours = os.fstat(file.fileno()).st_nlink > 0  # unless the other one removed it just now
-        except BlockingIOError:
-            is_ours = False
-        if not is_ours:
+    if not path.exists():
+        return []
+    remedy = "Choose another --out, or delete the file."
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        rows = [(row["name"], row["seed"]) for row in table["rows"]]
+        unknown = [row for row in rows if row not in wanted or rows.count(row) > 1]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise SweepError(f"{path}: found no table ({error!r}); expected rows and their data. {remedy}") from error
+    if unknown:
+        raise SweepError(f"{path}: found the row {unknown[0]}, twice or of another table; expected its own. {remedy}")
+    for fact, expected in facts.items():
+        # A whole table is kept as it is, whatever made it: nothing is added to it.
+        if table.get(fact) != expected and (fact == "data" or len(rows) < len(wanted)):
             raise SweepError(
-                f"{path}: found another sweep that writes this table; expected none. Wait for its end, or choose "
-                "another --out."
+                f"{path}: found rows measured on other {fact}, {table.get(fact)}; expected {expected}. {remedy}"
             )
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
+    return table["rows"]
 
 
 def run_sweep(
@@ -328,8 +324,9 @@ def run_sweep(
 
     `choice` names the data, as in `load_mnist`. The rows are made by so many processes, which share the cores, or by
     the Dask cluster at the address `cluster`, with one thread a row. The file is written after each row, so an
-    interrupted sweep goes on. Raises SweepError for an unknown sweep, and where the file has rows that were measured on
-    other data or another sweep is writing it; and the errors of `run_all`.
+    interrupted sweep goes on. Raises SweepError for an unknown sweep, and where the file has other rows, or rows that
+    were made with other data, versions or threads; BusyError where another sweep is writing it; and the errors of
+    `run_all`.
     """
     if sweep not in SWEEPS:
         raise SweepError(f"sweep: found {sweep!r}; expected one of {', '.join(sorted(SWEEPS))}.")
@@ -337,29 +334,21 @@ def run_sweep(
     path.parent.mkdir(parents=True, exist_ok=True)
     with hold(path):
         data = load_mnist(choice)
-        measured_on = {"edition": data.edition, "sha256": data.digest}
-        table: dict[str, Any] = (
-            json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"rows": [], "data": measured_on}
-        )
-        if table.get("data") != measured_on:
-            raise SweepError(
-                f"{path}: found rows measured on other data, {table.get('data')}; expected {measured_on}. Choose "
-                "another --out, or delete the file."
-            )
         threads = 1 if cluster else max(1, (os.cpu_count() or 1) // workers)
-        place = f"--cluster {cluster}" if cluster else f"--workers {workers}"
-        table.update(
-            command=f"python -m cvae_lib sweep {sweep} --data {describe_data(data)} {place}",
-            threads=threads,
-            versions=describe_versions(),
-        )
+        facts = {
+            "data": {"edition": data.edition, "sha256": data.digest},
+            "threads": threads,
+            "versions": describe_versions(),
+        }
         measure, recipes = SWEEPS[sweep]
-        rows = {(row["name"], row["seed"]): row for row in table["rows"]}
         wanted = [(name, seed) for name, (_, seeds) in recipes.items() for seed in seeds]
+        rows = {(row["name"], row["seed"]): row for row in read_table(path, facts, wanted)}
+        place = f"--cluster {cluster}" if cluster else f"--workers {workers}"
+        command = f"python -m cvae_lib sweep {sweep} --data {describe_data(data)} {place}"
 
         def keep(row: dict[str, Any]) -> None:
             rows[row["name"], row["seed"]] = row
-            table["rows"] = [rows[key] for key in wanted if key in rows]
+            table = {"rows": [rows[key] for key in wanted if key in rows], **facts, "command": command}
             write_text(path, json.dumps(table, indent=1) + "\n")
             report(", ".join(f"{key} {value}" for key, value in row.items()))
 

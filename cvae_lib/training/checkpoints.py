@@ -1,18 +1,19 @@
 """What a run writes to the disk: each finished epoch while it goes on, and weights, history and manifest at its end.
 
 All that is random in an epoch depends only on the seed and the number of the epoch. So the weights and the optimizer
-are the whole state at the end of an epoch, and an interrupted run ends like an unbroken one.
+are the whole state at the end of an epoch, and an interrupted run ends like an unbroken one. An unfinished run has a
+folder with both, `epoch-N.weights.h5`, and `run.json`: its settings, its history, and the digests of the two files.
 """
 
 import csv
-import io
+import hashlib
 import json
 import math
-import os
 import shlex
 import shutil
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,13 @@ from cvae_lib import BookError
 from cvae_lib.convolutional import build_cvae
 from cvae_lib.data.dataset import ImageData
 from cvae_lib.data.mnist import DIGITS
+from cvae_lib.files import sync, write_text
 from cvae_lib.model import CVAE
-from cvae_lib.pretrained import describe_versions, digest_file, read_history, write_manifest, write_text
+from cvae_lib.pretrained import describe_versions, digest_file, publish
 from cvae_lib.training.recipes import RECIPES, Recipe
 
 LOSSES = ("loss", "kl_loss", "reconstruction_loss")
-CHECKPOINT = "checkpoint.weights.h5"
+STATE = "run.json"
 SIZES = ("n_z", "n_hidden", "n_layers", "n_x", "n_y", "image_shape")
 COLUMNS = ("epoch", *LOSSES, *(f"val_{name}" for name in LOSSES), "seconds")
 
@@ -39,64 +41,78 @@ class TrainingError(BookError):
     """A training run that cannot start or go on: the message says what is in the way and what to do."""
 
 
-def check_checkpoint(folder: Path, run: dict[str, Any]) -> int:
-    """Check that a folder has no other unfinished run; return how many epochs its history has, 0 where it has none.
+def read_checkpoint(folder: Path, run: dict[str, Any]) -> list[dict[str, Any]]:
+    """Read the history of an unfinished run: a list of rows, one for each finished epoch; empty where there is none.
 
     run is all that decides how the run ends, apart from the versions of the packages. Raises TrainingError where the
-    folder has another run.
+    folder has another run, or where its files are not as the run wrote them.
     """
-    path, expected = folder / "run.json", json.dumps(run)
+    path = folder / STATE
     if not path.exists():
-        return 0
-    found = path.read_text(encoding="utf-8").strip()
+        return []
+    remedy = f"Delete the folder {folder}: the same command then begins again."
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+        if state.pop("sha256") != digest_state(state):
+            raise ValueError("other bytes than it was written with")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise TrainingError(
+            f"{path}: found that it was altered or damaged ({error}); expected it as the run wrote it. {remedy}"
+        ) from error
+    found, expected = (json.dumps(each) for each in (state["run"], run))
     if found != expected:
         raise TrainingError(
             f"{folder}: found an unfinished run with other settings, {found}; expected {expected}. Finish it with "
             "its own command, delete the folder, or choose another --out."
         )
-    history = folder / "history.csv"
-    return len(read_history(history)["epoch"]) if history.exists() else 0
+    weights = name_weights(folder, len(state["history"]))
+    if not weights.is_file() or digest_file(weights) != state["weights"]:
+        raise TrainingError(
+            f"{weights}: found {'another file' if weights.exists() else 'no such file'}; expected the weights of the "
+            f"last finished epoch. {remedy}"
+        )
+    return state["history"]
 
 
-def open_checkpoint(folder: Path, run: dict[str, Any]) -> None:
-    """Make the folder of an unfinished run, where it is not there yet."""
-    if not (folder / "run.json").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        # A checkpoint without run.json was left by a run that was stopped while close_checkpoint removed its folder.
-        (folder / CHECKPOINT).unlink(missing_ok=True)
-        write_text(folder / "run.json", json.dumps(run) + "\n")
+def digest_state(state: dict[str, Any]) -> str:
+    """Return the SHA-256 of what a run knows of its finished epochs, as hexadecimal digits."""
+    return hashlib.sha256(json.dumps(state).encode()).hexdigest()
+
+
+def name_weights(folder: Path, epochs: int) -> Path:
+    """Return where the weights and the optimizer are stored after so many epochs."""
+    return folder / f"epoch-{epochs}.weights.h5"
+
+
+def save_checkpoint(folder: Path, run: dict[str, Any], history: list[dict[str, Any]], model: keras.Model) -> None:
+    """Store the end of an epoch: first the weights with the optimizer, under a new name, and then what refers to it."""
+    weights = name_weights(folder, len(history))
+    model.save_weights(weights)
+    sync(weights)
+    state = {"run": run, "history": history, "weights": digest_file(weights)}
+    write_text(folder / STATE, json.dumps({**state, "sha256": digest_state(state)}, indent=1) + "\n")
+    for old in set(folder.glob("*.weights.h5")) - {weights}:
+        old.unlink()
 
 
 def close_checkpoint(folder: Path) -> None:
     """Remove the folder of a finished run, `run.json` first: nothing goes on with a folder that lacks it."""
-    (folder / "run.json").unlink()
+    (folder / STATE).unlink()
     shutil.rmtree(folder)
-
-
-def resume(model: keras.Model, folder: Path, steps: int) -> list[dict[str, Any]]:
-    """Load the last finished epoch of an unfinished run into the model, if there is one; return its history.
-
-    steps is the number of steps of an epoch. The history is a list of rows, one an epoch.
-    """
-    checkpoint = folder / CHECKPOINT
-    if not (checkpoint.exists() and (folder / "run.json").exists()):
-        return []
-    model.load_weights(checkpoint)
-    finished = int(model.optimizer.iterations.numpy()) // steps  # a variable of a strategy is no number itself
-    columns = read_history(folder / "history.csv")
-    rows = [dict(zip(columns, values)) for values in zip(*columns.values())]
-    return [{**row, "epoch": int(row["epoch"])} for row in rows[:finished]]
 
 
 class SaveEachEpoch(keras.callbacks.Callback):
     """Append each epoch to the history, store it with weights and optimizer, and stop training when it is time.
 
-    Of several processes that train together only one writes, and the others keep the same history.
+    run is that of `read_checkpoint`. Of several processes that train together only one writes, and the others keep the
+    same history.
     """
 
-    def __init__(self, folder: Path, history: list[dict[str, Any]], patience: int, writes: bool = True):
+    def __init__(
+        self, folder: Path, run: dict[str, Any], history: list[dict[str, Any]], patience: int, writes: bool = True
+    ):
         super().__init__()
-        self.folder, self.history, self.patience, self.writes = folder, history, patience, writes
+        self.folder, self.run, self.history, self.patience, self.writes = folder, run, history, patience, writes
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.started = time.perf_counter()
@@ -104,17 +120,10 @@ class SaveEachEpoch(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         seconds = time.perf_counter() - self.started
         row = {name: round(float(value), 4) for name, value in logs.items()}
-        if not all(map(math.isfinite, row.values())):
-            raise TrainingError(
-                f"epoch {epoch + 1}: found the losses {row}; expected finite numbers. Choose a lower learning_rate."
-            )
+        check_finite(f"epoch {epoch + 1}", row)
         self.history.append({"epoch": epoch + 1, **row, "seconds": round(seconds, 2)})
         if self.writes:
-            # The history first: a run stopped between the two has a row too many, which resume() drops.
-            write_history(self.folder / "history.csv", self.history)
-            new = self.folder / "new.weights.h5"
-            self.model.save_weights(new)
-            os.replace(new, self.folder / CHECKPOINT)
+            save_checkpoint(self.folder, self.run, self.history, self.model)
         self.model.stop_training = should_stop_early(self.history, self.patience)
 
 
@@ -127,13 +136,20 @@ def should_stop_early(history: list[dict[str, Any]], patience: int) -> bool:
     return waited >= patience
 
 
+def check_finite(where: str, losses: dict[str, float]) -> None:
+    """Raise TrainingError for a run that has diverged: where a loss is not finite."""
+    if not all(map(math.isfinite, losses.values())):
+        raise TrainingError(
+            f"{where}: found the losses {losses}; expected finite numbers. Choose a lower learning_rate."
+        )
+
+
 def write_history(path: Path, history: list[dict[str, Any]]) -> None:
     """Write the history as CSV, one row an epoch."""
-    file = io.StringIO()
-    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    write_text(path, file.getvalue())
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(history)
 
 
 def save_model(name: str, model: CVAE, history: list[dict[str, Any]], facts: dict[str, Any], out: Path) -> None:
@@ -141,22 +157,19 @@ def save_model(name: str, model: CVAE, history: list[dict[str, Any]], facts: dic
 
     The entry holds the facts, the sizes of the model, the versions of the packages and the hashes of the files.
     """
-    weights, log = f"{name}.weights.h5", f"{name}.history.csv"
     configuration = {key: value for key, value in model.settings.items() if key in SIZES}
     # A fresh model has no optimizer, whose state would treble the file. Keras stores the model's name. Without a fixed
     # name Keras would number its models, and the same weights would have another SHA-256.
     bare = build_cvae({**configuration, "seed": model.settings["seed"], "name": "cvae"})
     bare.set_weights(model.get_weights())
-    bare.save_weights(out / weights)
-    write_history(out / log, history)
     entry = {
         **facts,
         "configuration": configuration,
         "parameters": bare.count_params(),
         "versions": describe_versions(),
-        "sha256": {file_name: digest_file(out / file_name) for file_name in (weights, log)},
     }
-    write_manifest(out, name, entry)
+    log = partial(write_history, history=history)
+    publish(out, name, {f"{name}.weights.h5": bare.save_weights, f"{name}.history.csv": log}, entry)
 
 
 def describe_protocol(recipe: Recipe, data: ImageData) -> dict[str, Any]:

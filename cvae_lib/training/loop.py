@@ -6,6 +6,7 @@ seed and the number of the epoch.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,8 @@ from cvae_lib.convolutional import build_cvae
 from cvae_lib.data import Dataset, binarise, drop_labels, hold_out
 from cvae_lib.data.dataset import ImageData
 from cvae_lib.data.shards import ShardedData, check_digests
+from cvae_lib.files import hold
+from cvae_lib.pretrained import load_manifest
 from cvae_lib.training.batches import (
     batches_in_order,
     count_steps,
@@ -33,12 +36,12 @@ from cvae_lib.training.checkpoints import (
     LOSSES,
     SaveEachEpoch,
     TrainingError,
-    check_checkpoint,
+    check_finite,
     close_checkpoint,
     describe_command,
     describe_protocol,
-    open_checkpoint,
-    resume,
+    name_weights,
+    read_checkpoint,
     save_model,
     should_stop_early,
 )
@@ -81,8 +84,9 @@ def train(
     an interrupted run, all processes have to see the folder `out`.
 
     Raises TrainingError for a name that is no file name, a seed out of range, too few images to hold out, a recipe that
-    changes the images of shards, a folder that holds an unfinished run with other settings, a loss that is not finite,
-    or processes that do not fit together or are lost; DataError for a shard that was altered.
+    changes the images of shards, an unfinished run with other settings or with files that were altered, a loss that is
+    not finite, or processes that do not fit together or are lost; BusyError where another process trains the same model
+    into the folder; PretrainedError for a damaged manifest in it; DataError for a shard that was altered.
     """
     check_run(recipe, data, name, seed)
     jit_compile = recipe.jit_compile if jit_compile is None else jit_compile
@@ -95,59 +99,70 @@ def train(
     else:
         data = prepare(data, recipe)
         training = hold_out(data, recipe.held_out) if recipe.held_out else data
-    out = Path(out)
-    settings = {"seed": seed, "digest": data.digest, "jit_compile": jit_compile}
-    run, checkpoint = {"recipe": asdict(recipe), **settings}, out / f"{name}.partial"
-    strategy = choose_strategy(cluster, recipe, {**settings, "finished epochs": check_checkpoint(checkpoint, run)})
-    is_chief = cluster is None or cluster.rank == 0
+    out, is_chief = Path(out), cluster is None or cluster.rank == 0
+    checkpoint, settings = out / f"{name}.partial", {"seed": seed, "digest": data.digest, "jit_compile": jit_compile}
+    run = {"recipe": asdict(recipe), **settings}
     if is_chief:
-        open_checkpoint(checkpoint, run)
+        out.mkdir(parents=True, exist_ok=True)
+        load_manifest(out)  # a damaged one is refused now, and not when the run has ended
+    with hold(checkpoint) if is_chief else nullcontext():
+        history = read_checkpoint(checkpoint, run)
+        strategy = choose_strategy(cluster, recipe, {**settings, "finished epochs": len(history)})
+        if is_chief:
+            checkpoint.mkdir(exist_ok=True)
 
-    steps = count_steps(training.n_train, recipe.batch_size)
-    with name_the_lost(), strategy.scope():
-        model = make_model(recipe, training, seed, jit_compile)
-        history = resume(model, checkpoint, steps)
-    callbacks = [SaveEachEpoch(checkpoint, history, recipe.patience, is_chief), *callbacks]
-    with name_the_damaged(training):
-        if len(history) == recipe.epochs or should_stop_early(history, recipe.patience):
-            pass  # the run was stopped between its last epoch and what follows
-        elif strategy.num_replicas_in_sync == 1:
-            blocks, blocks_per_epoch = read_blocks(training, recipe.batch_size, seed, len(history))
-            model.fit(
-                blocks,
-                steps_per_epoch=blocks_per_epoch,
-                initial_epoch=len(history),
-                epochs=recipe.epochs,
-                shuffle=False,
-                validation_data=read_validation(training, recipe.batch_size),
-                callbacks=[SeedEachEpoch(seed), *callbacks],
-                verbose=verbose,
-            )
-        else:
-            shown = verbose if is_chief else 0
-            fit_together(strategy, model, recipe, training, seed, len(history), callbacks, shown, jit_compile)
-    if not is_chief:
-        return {column: [row[column] for row in history] for column in COLUMNS}
-
-    measured = {**history[-1], "seconds": round(sum(row["seconds"] for row in history), 1)}
-    if recipe.held_out:
-        if strategy.num_replicas_in_sync > 1:  # Keras' evaluation does not work under a strategy: a model without one
-            weights, model = model.get_weights(), make_model(recipe, training, seed, jit_compile)
-            model.set_weights(weights)
-        reset_random_state(model.cvae, seed, epoch=len(history))
-        test = model.evaluate(read_validation(data, recipe.batch_size), verbose=0, return_dict=True)
-        measured.update({f"test_{loss}": round(float(test[loss]), 4) for loss in LOSSES})
-    facts = {
-        "seed": seed,
-        "protocol": describe_protocol(recipe, data),
-        "data": {"edition": data.edition, "sha256": data.digest},
-        "condition": asdict(data.condition),
-        "measured": measured,
-        "command": command or describe_command(name, recipe, data, seed, jit_compile),
-    }
-    save_model(name, model.cvae, history, facts, out)
-    close_checkpoint(checkpoint)
+        with name_the_lost(), strategy.scope():
+            model = make_model(recipe, training, seed, jit_compile)
+            if history:
+                model.load_weights(name_weights(checkpoint, len(history)))
+        callbacks = [SaveEachEpoch(checkpoint, run, history, recipe.patience, is_chief), *callbacks]
+        with name_the_damaged(training):
+            if len(history) == recipe.epochs or should_stop_early(history, recipe.patience):
+                pass  # the run was stopped between its last epoch and what follows
+            elif strategy.num_replicas_in_sync == 1:
+                blocks, blocks_per_epoch = read_blocks(training, recipe.batch_size, seed, len(history))
+                model.fit(
+                    blocks,
+                    steps_per_epoch=blocks_per_epoch,
+                    initial_epoch=len(history),
+                    epochs=recipe.epochs,
+                    shuffle=False,
+                    validation_data=read_validation(training, recipe.batch_size),
+                    callbacks=[SeedEachEpoch(seed), *callbacks],
+                    verbose=verbose,
+                )
+            else:
+                shown = verbose if is_chief else 0
+                fit_together(strategy, model, recipe, training, seed, len(history), callbacks, shown, jit_compile)
+        if is_chief:
+            measured = {**history[-1], "seconds": round(sum(row["seconds"] for row in history), 1)}
+            if recipe.held_out:
+                if strategy.num_replicas_in_sync > 1:  # Keras' evaluation does not work under a strategy
+                    weights, model = model.get_weights(), make_model(recipe, training, seed, jit_compile)
+                    model.set_weights(weights)
+                measured.update(measure_on_test(model, data, recipe.batch_size, seed, len(history)))
+            facts = {
+                "seed": seed,
+                "protocol": describe_protocol(recipe, data),
+                "data": {"edition": data.edition, "sha256": data.digest},
+                "condition": asdict(data.condition),
+                "measured": measured,
+                "command": command or describe_command(name, recipe, data, seed, jit_compile),
+            }
+            save_model(name, model.cvae, history, facts, out)
+            close_checkpoint(checkpoint)
     return {column: [row[column] for row in history] for column in COLUMNS}
+
+
+def measure_on_test(
+    model: CompiledCVAE, data: Dataset | ShardedData, batch_size: int, seed: int, epoch: int
+) -> dict[str, float]:
+    """Measure the losses on the test images, which a held-out run has not used, after so many epochs: nats an image."""
+    reset_random_state(model.cvae, seed, epoch)
+    test = model.evaluate(read_validation(data, batch_size), verbose=0, return_dict=True)
+    losses = {f"test_{loss}": round(float(test[loss]), 4) for loss in LOSSES}
+    check_finite("test images", losses)
+    return losses
 
 
 def check_run(recipe: Recipe, data: ImageData, name: str, seed: int) -> None:

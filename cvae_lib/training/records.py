@@ -13,7 +13,7 @@ import hashlib
 import json
 import math
 import os
-import tempfile
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -42,6 +42,7 @@ from cvae_lib.data.shards import (
     open_shards,
     pack,
 )
+from cvae_lib.files import hold, sync, write_text
 from cvae_lib.training.batches import STEPS_PER_CALL, count_steps, steps_per_call, without_autotune
 from cvae_lib.training.checkpoints import TrainingError
 
@@ -79,34 +80,40 @@ def write_shards(
     Give the images in a random order if you can: those of one class in one shard would be in few batches. The same
     parts always give the same bytes. The folder appears when it is whole.
 
-    Raises DataError for a folder that is not empty, and for a part that is not such images and labels.
+    Raises DataError for a folder that is not empty, and for a part that is not such images and labels; BusyError where
+    another process writes the folder.
     """
     out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DataError(out, "something there", "a new or an empty folder", "Choose another, or empty it.")
     manifest: dict[str, Any] = {"format": FORMAT, "image_shape": image_shape, "condition": asdict(condition)}
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f"{out.name}-", dir=out.parent) as beside:
-        new = Path(beside) / "new"
-        new.mkdir()
-        for split, parts in (("train", train), ("test", test)):
-            manifest[split] = []
-            for place, (x, y) in enumerate(parts):
-                where, path = f"{split}, part {place}", new / f"{split}-{place:05}{SUFFIX}"
-                check_images(x, where, image_shape)
-                if fault := condition.find_fault(y):
-                    raise DataError(where, *fault, "Give labels that fit the condition.")
-                if len(x) != len(y):
-                    raise DataError(
-                        where, f"{len(y)} labels for {len(x)} images", "one label an image", "Give as many."
-                    )
-                manifest[split].append(asdict(write_shard(path, pack(x, y, condition))))
-            if not manifest[split]:
-                raise DataError(split, "no images", "at least one part", "Give some.")
-        (new / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8", newline="\n")
-        if out.exists():
-            out.rmdir()
-        os.replace(new, out)
+    new = out.with_name(f"new.{out.name}")
+    with hold(out):
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise DataError(out, "something there", "a new or an empty folder", "Choose another, or empty it.")
+        shutil.rmtree(new, ignore_errors=True)  # what a killed process has left
+        try:
+            new.mkdir()
+            for split, parts in (("train", train), ("test", test)):
+                manifest[split] = []
+                for place, (x, y) in enumerate(parts):
+                    where, path = f"{split}, part {place}", new / f"{split}-{place:05}{SUFFIX}"
+                    check_images(x, where, image_shape)
+                    if fault := condition.find_fault(y):
+                        raise DataError(where, *fault, "Give labels that fit the condition.")
+                    if len(x) != len(y):
+                        raise DataError(
+                            where, f"{len(y)} labels for {len(x)} images", "one label an image", "Give as many."
+                        )
+                    manifest[split].append(asdict(write_shard(path, pack(x, y, condition))))
+                if not manifest[split]:
+                    raise DataError(split, "no images", "at least one part", "Give some.")
+            write_text(new / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+            if out.exists():
+                out.rmdir()
+            os.replace(new, out)
+            sync(out.parent)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
     return open_shards(out)
 
 
@@ -115,6 +122,7 @@ def write_shard(path: Path, records: np.ndarray) -> Shard:
     with tf.io.TFRecordWriter(str(path)) as writer:
         for record in records:
             writer.write(record.tobytes())
+    sync(path)
     with path.open("rb") as file:
         return Shard(path.name, len(records), hashlib.file_digest(file, "sha256").hexdigest())
 
