@@ -11,6 +11,7 @@ import io
 import json
 import math
 import platform
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 PRETRAINED = Path(__file__).parent / "pretrained"
 MANIFEST = "manifest.json"
 MANIFEST_BYTES = 2**24  # at most
-PAGE_BYTES = 2**28  # of a model from a page, at most
+PAGE_BYTES = 2**26  # of a model from a page, at most
 
 
 class PretrainedError(BookError):
@@ -154,7 +155,9 @@ def count_least(
 def load_weights(model: Any, path: Path) -> None:
     """Load a file of weights into a Keras model. Raises PretrainedError where they are those of another model."""
     try:
-        model.load_weights(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # such as that a layer keeps its random weights
+            model.load_weights(path)
     except Exception as error:  # Keras and HDF5 raise many kinds
         raise PretrainedError(
             f"{path}: found other weights ({type(error).__name__}); expected those of a model of the sizes in the "
@@ -191,13 +194,13 @@ def load_npz(path: str | Path) -> "CVAE":
     n_y = len(read("decoder_hidden/kernel", None, n_hidden)) - n_z
     n_x = len(read("x_logits/bias", None))
     shapes = {
+        "decoder_hidden": (n_z + max(n_y, 1), n_hidden),
+        "x_logits": (n_hidden, n_x),
         "encoder_hidden": (n_x + n_y, n_hidden),
         "z_mean": (n_hidden, n_z),
         "z_log_var": (n_hidden, n_z),
-        "decoder_hidden": (n_z + max(n_y, 1), n_hidden),
-        "x_logits": (n_hidden, n_x),
     }
-    # All are read before the model is built, whose size these files decide.
+    # All are read before the model is built, so that its size is that of the file.
     weights = {f"{layer}/kernel": read(f"{layer}/kernel", *shape) for layer, shape in shapes.items()}
     weights |= {f"{layer}/bias": read(f"{layer}/bias", shape[1]) for layer, shape in shapes.items()}
     model = CVAE(n_z=n_z, n_hidden=n_hidden, n_x=n_x, n_y=n_y)
@@ -227,7 +230,8 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
             if dtype.kind != "f":
                 raise ValueError(f"{member.filename} of the type {dtype}")
             array = np.frombuffer(content.read(), dtype).reshape(shape, order="F" if is_fortran else "C")
-            arrays[member.filename.removesuffix(".npy")] = array.astype("float32")
+            with np.errstate(over="ignore"):
+                arrays[member.filename.removesuffix(".npy")] = array.astype("float32")
     return arrays
 
 

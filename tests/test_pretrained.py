@@ -1,13 +1,18 @@
 """The models that ship: their files are the listed ones, their figures come out again, their labels steer them."""
 
 import functools
+import io
 import json
+import pickle
 import shutil
+import tracemalloc
+import zipfile
 from dataclasses import asdict
 
 import cvae_lib._tensorflow  # noqa: F401
 
 # isort: split
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -21,6 +26,7 @@ from cvae_lib.pretrained import (
     digest_file,
     load_history,
     load_manifest,
+    load_npz,
     load_pretrained,
     read_history,
 )
@@ -84,7 +90,7 @@ def test_saved_again_it_has_the_bytes_that_ship(folder, name, tmp_path):
     """A change of the library that changes them would make every reader's check of a new model fail."""
     entry, columns = load_manifest(folder)[name], load_history(name, folder)
     history = [{**dict(zip(columns, row)), "epoch": int(row[0])} for row in zip(*columns.values())]
-    save_model(name, load_once(name, folder), history, {}, tmp_path)
+    save_model(name, load_once(name, folder), history, entry, tmp_path)
     assert load_manifest(tmp_path)[name]["sha256"] == entry["sha256"]
 
 
@@ -161,6 +167,107 @@ def test_manifest_that_is_not_json_is_named(folder, spoil):
         assert str(path) in str(caught.value) and "git checkout" in str(caught.value)
 
 
+def change_entry(folder, change):
+    """Change the manifest's entry of mnist-2d."""
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    change(manifest["mnist-2d"])
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+
+
+MISSING = object()
+
+
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        *[(field, MISSING) for field in ("command", "seed", "data", "measured", "sha256")],
+        *[(field, 7) for field in ("command", "data", "measured", "sha256", "configuration", "condition")],
+        *[("seed", value) for value in ("1", -1, 2**32, 1.0, True, None)],
+        *[("data", value) for value in ({"edition": "full"}, {"edition": 1, "sha256": "0" * 64}, {"sha256": "0" * 64})],
+        *[("sha256", {"mnist-2d.weights.h5": value}) for value in ("0" * 63, "G" * 64, None)],
+        ("measured", {"loss": float("nan")}),
+        ("measured", {"loss": "1"}),
+        *[("configuration", {"n_z": value, "n_hidden": 512, "n_layers": 1}) for value in (0, -2, 2.0, "2", True, None)],
+        ("configuration", {"n_z": 2, "n_hidden": 512}),
+        ("configuration", {"n_z": 2, "n_hidden": 512, "n_layers": 1, "activation": "relu"}),
+        ("configuration", {"n_z": 2, "n_hidden": 512, "n_layers": 1, "image_shape": [28]}),
+        ("configuration", {"n_z": 2, "n_hidden": 512, "n_layers": 1, "image_shape": [28, 28, 2]}),
+        ("configuration", {"n_z": 2, "n_hidden": 512, "n_layers": 1, "image_shape": [28, 28], "n_x": 784}),
+        # Sizes for which there is no memory: the message comes before any is taken.
+        ("configuration", {"n_z": 2, "n_hidden": 10**9, "n_layers": 1}),
+        ("configuration", {"n_z": 10**9, "n_hidden": 512, "n_layers": 1}),
+        ("configuration", {"n_z": 2, "n_hidden": 512, "n_layers": 10**6}),
+        ("configuration", {"n_z": 2, "n_hidden": 512, "n_layers": 1, "n_x": 10**300}),
+        ("configuration", {"n_z": 2, "n_hidden": 512, "n_layers": 1, "image_shape": [10**6, 10**6]}),
+        ("configuration", MISSING),
+        ("condition", {"names": ["a", "a"]}),
+        ("condition", {"parts": {"names": 1}}),
+    ],
+)
+def test_a_wrong_field_of_the_manifest_is_named(folder, field, value):
+    def change(entry):
+        entry.pop(field, None)
+        if value is not MISSING:
+            entry[field] = value
+
+    change_entry(folder, change)
+    with pytest.raises(PretrainedError) as caught:
+        load_pretrained("mnist-2d", folder)
+    message = str(caught.value)
+    assert f"{folder / 'manifest.json'}, mnist-2d, {field}" in message and len(message) < 700
+    assert "found" in message and "expected" in message and "git checkout" in message
+
+
+@pytest.mark.parametrize("name", ["../models/mnist-2d", "/etc/passwd", "a/../mnist-2d"])
+def test_no_name_leaves_the_folder(folder, name):
+    """Not even one that the manifest lists, with the digest of the file out there."""
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    entry = {**manifest["mnist-2d"], "sha256": {f"{name}.weights.h5": digest_file(folder / "mnist-2d.weights.h5")}}
+    (folder / "manifest.json").write_text(json.dumps({name: entry}), encoding="utf-8")
+    with pytest.raises(PretrainedError, match="found it in no manifest; expected a file that the manifest lists"):
+        load_pretrained(name, folder)
+
+
+def test_a_manifest_that_is_too_long_is_not_read(folder):
+    with (folder / "manifest.json").open("r+b") as file:
+        file.truncate(2**36)  # without that many bytes on the disk
+    with pytest.raises(PretrainedError, match="manifest.json: found no JSON .more than 16,777,216 bytes"):
+        load_manifest(folder)
+
+
+@pytest.mark.parametrize("content", [b"[]", b"7", b'"mnist-2d"', b"[" * 100_000, b'{"mnist-2d": []}', b"{}}"])
+def test_other_json_is_no_manifest(folder, content):
+    (folder / "manifest.json").write_bytes(content)
+    with pytest.raises(PretrainedError, match="manifest.json.*: found .*; expected .*git checkout"):
+        load_pretrained("mnist-2d", folder)
+
+
+@pytest.mark.parametrize("kind", ["other sizes", "half of a model", "a pickle"])
+def test_listed_weights_of_another_model_are_refused(folder, kind):
+    """With the digest that the manifest lists, and as many bytes as the sizes take."""
+    path = folder / "mnist-2d.weights.h5"
+
+    def change(entry):
+        entry["sha256"][path.name] = digest_file(path)
+        entry["configuration"]["n_z"] -= kind == "other sizes"
+
+    if kind == "half of a model":
+        with h5py.File(path, "r+") as file:
+            del file["decoder"]
+    elif kind == "a pickle":
+        path.write_bytes(pickle.dumps(print) + bytes(2**22))
+    change_entry(folder, change)
+    with pytest.raises(PretrainedError, match="mnist-2d.weights.h5: found other weights.*; expected those of a model"):
+        load_pretrained("mnist-2d", folder)
+
+
+@pytest.mark.parametrize("text", ["a,b\n1,x\n", "a,b\n1\n", "a\n1,2\n", "a\nnan\n", "a\n-inf\n", "a\n\0\n", "\xff"])
+def test_a_table_of_other_things_is_no_history(tmp_path, text):
+    (tmp_path / "log.csv").write_bytes(("a\n" * (text == "\xff") + text).encode("latin-1"))
+    with pytest.raises(PretrainedError, match="log.csv: found .*; expected a line of names"):
+        read_history(tmp_path / "log.csv")
+
+
 def test_history_is_read_as_columns_of_numbers(tmp_path):
     (tmp_path / "log.csv").write_text("epoch,loss\n1,2.5\n2,2.25\n", encoding="utf-8")
     assert read_history(tmp_path / "log.csv") == {"epoch": [1, 2], "loss": [2.5, 2.25]}
@@ -204,6 +311,68 @@ def test_a_file_of_other_weights_is_refused(weights, tmp_path, spoil, found):
     np.savez(path, **weights)
     with pytest.raises(PretrainedError, match=f"{path}: found {found}.*Save the model in the page again"):
         load_pretrained(str(path))
+
+
+@pytest.mark.parametrize(
+    "spoil, found",
+    [
+        (lambda weights: weights.update({"x_logits/bias": np.full(784, np.nan, "float32")}), "values of x_logits/bias"),
+        (lambda weights: weights.update({"x_logits/bias": np.full(784, 1e300)}), "values of x_logits/bias"),
+        (lambda weights: weights.update({"x_logits/bias": np.zeros(784, int)}), "x_logits/bias.npy of the type int64"),
+        (lambda weights: weights.update({"x_logits/bias": np.array([{}])}), "x_logits/bias.npy of the type object"),
+        (lambda weights: weights.update({"decoder_hidden/kernel": np.zeros((2, 512))}), "decoder_hidden/kernel of sh"),
+        (lambda weights: weights.update({"decoder_hidden/kernel": np.zeros((1, 512))}), "decoder_hidden/kernel of sh"),
+        (lambda weights: weights.update({"z_mean/kernel": np.zeros((0, 2))}), "z_mean/kernel of shape"),
+        # A model of these sizes would have 10**12 weights.
+        (
+            lambda weights: weights.update(
+                {
+                    "z_mean/kernel": np.zeros((10**6, 1)),
+                    "decoder_hidden/kernel": np.zeros((2, 10**6)),
+                    "x_logits/bias": np.zeros(10**6),
+                }
+            ),
+            "x_logits/kernel of shape",
+        ),
+    ],
+)
+def test_weights_that_make_no_model_are_refused(weights, tmp_path, spoil, found):
+    spoil(weights)
+    np.savez(tmp_path / "from-the-page.npz", **weights)
+    with pytest.raises(PretrainedError, match=f"from-the-page.npz: found {found}.*expected"):
+        load_npz(tmp_path / "from-the-page.npz")
+
+
+def write_header(shape, dtype="<f4"):
+    """The header of an array as NumPy writes it."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": dtype, "fortran_order": False, "shape": shape})
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content, options, found",
+    [
+        (write_header((10**13,)) + b"1234", {}, "cannot reshape array of size 1"),
+        (write_header((2,)) + b"1234", {}, "cannot reshape array of size 1"),
+        (write_header((2**24,)) + bytes(2**26), {"compress_type": zipfile.ZIP_DEFLATED}, "67,10.,... bytes"),
+        (write_header((1,)) + b"1234", {"compress_type": zipfile.ZIP_LZMA}, "in another compression than deflate"),
+        (b"cos\nsystem\n(S'touch run'\ntR.", {}, "the magic string is not correct"),
+        (b"\x93NUMPY\x02\x00" + write_header((1,))[8:], {}, "in another version of NumPy's format"),
+    ],
+)
+def test_a_bomb_is_refused_before_it_goes_off(tmp_path, monkeypatch, content, options, found):
+    """A header that promises more than is there, and an archive that holds more than any model of the page."""
+    path = tmp_path / "from-the-page.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("z_mean/kernel.npy", content, **options)
+    monkeypatch.chdir(tmp_path)
+    tracemalloc.start()
+    with pytest.raises(PretrainedError, match=f"{path}: found .*{found}.*expected an .npz file"):
+        load_npz(path)
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not a zip", b"PK\x03\x04 cut short"])

@@ -85,7 +85,7 @@ def test_interrupted_training_goes_on(trained, data_file, tmp_path, monkeypatch,
     """Ctrl-C when the first epoch is about to be stored, or the second."""
 
     def interrupt(source, target):
-        if str(target).endswith("checkpoint.weights.h5") and (stored := next(moments)) != "first":
+        if str(target).endswith("run.json") and (stored := next(moments)) != "first":
             raise KeyboardInterrupt(stored)
         rename(source, target)
 

@@ -16,9 +16,10 @@ from calls import at, is_running, kill, noted, start, wait_until
 from cvae_lib.data import check_dataset, load_digits
 from cvae_lib.data.mnist import MNIST_DIGEST
 from cvae_lib.evaluate import encode, read_as_bernoulli
+from cvae_lib.files import BusyError
 from cvae_lib.likelihood import elbo, log_likelihood, make_grid
 from cvae_lib.model import CVAE
-from cvae_lib.pretrained import load_pretrained
+from cvae_lib.pretrained import describe_versions, load_pretrained
 from cvae_lib.tools import sweeps
 from cvae_lib.tools.cli import main
 from cvae_lib.tools.executors import ExecutorError
@@ -114,6 +115,47 @@ def test_rows_of_other_data_are_refused(make_file, tiny_sweep, whole_table):
     with pytest.raises(sweeps.SweepError, match="tiny.json: found rows measured on other data.*expected.*--out"):
         sweeps.run_sweep("tiny", whole_table, make_file("others.npz", seed=1))
     assert (whole_table / "tiny.json").read_bytes() == before
+
+
+FIRST = {"name": "a × b", "seed": 1}
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda table: table.update(rows=[FIRST], versions={"keras": "1.0"}), "rows measured on other versions, {'ker"),
+        (lambda table: table.update(rows=[FIRST], threads=99), "rows measured on other threads, 99"),
+        (
+            lambda table: table.update(rows=[{"name": "base", "seed": 1}]),
+            "the row ('base', 1), twice or of another tab",
+        ),
+        (lambda table: table.update(rows=[FIRST, FIRST]), "the row ('a × b', 1), twice or of another table"),
+        (lambda table: table.update(rows=[{"name": "a × b"}]), "no table (KeyError('seed'))"),
+        (lambda table: table.update(rows=7), "no table (TypeError"),
+        (lambda table: table.pop("rows"), "no table (KeyError('rows'))"),
+        (lambda table: table.pop("data"), "rows measured on other data, None"),
+    ],
+)
+def test_other_rows_are_refused(data, tiny_sweep, whole_table, change, words):
+    """Or one table would hold rows of several kinds under one heading."""
+    path = whole_table / "tiny.json"
+    table = json.loads(path.read_text(encoding="utf-8"))
+    table.update(versions=describe_versions(), threads=os.cpu_count())
+    change(table)
+    path.write_text(json.dumps(table), encoding="utf-8")
+    before = path.read_bytes()
+    with pytest.raises(sweeps.SweepError) as caught:
+        sweeps.run_sweep("tiny", whole_table, data, report=lambda line: pytest.fail("it made a row"))
+    assert f"{path}: found {words}" in str(caught.value) and "expected" in str(caught.value)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b"[" * 100_000])
+def test_a_damaged_table_is_named(data, tiny_sweep, tmp_path, content):
+    (tmp_path / "tiny.json").write_bytes(content)
+    with pytest.raises(sweeps.SweepError, match="tiny.json: found no table .*--out, or delete the file"):
+        sweeps.run_sweep("tiny", tmp_path, data)
+    assert (tmp_path / "tiny.json").read_bytes() == content
 
 
 def test_an_unknown_sweep_lists_the_known_ones(tmp_path):
@@ -287,9 +329,7 @@ def test_an_interrupted_sweep_goes_on(data, slow_sweep, tmp_path, capsys):
 def test_two_sweeps_at_once_do_not_share_a_table(data, slow_sweep, tmp_path):
     """The second is refused while the first makes its rows, and allowed once the first has been killed."""
     (slow_sweep / "go").touch()
-    refusal = pytest.raises(
-        sweeps.SweepError, match="five_epochs.json: found another sweep that writes this table; exp"
-    )
+    refusal = pytest.raises(BusyError, match="five_epochs.json: found another process that writes it; expected none")
     refused = []
 
     def run_another(line):

@@ -236,7 +236,7 @@ def test_what_decides_the_result_is_compared(few, tiny, tmp_path, monkeypatch):
     assert compared(recipe=replace(tiny, beta=2.0), seed=7) == {**facts, "beta": 2.0, "seed": 7}
     monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + b"# edited" * (path.name == "model.py"))
     assert [key for key, value in compared().items() if value != facts[key]] == ["source of cvae_lib"]
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.rglob("*.*"))
 
 
 def test_a_process_that_has_used_tensorflow_is_refused(few, tiny, tmp_path, monkeypatch):
@@ -366,6 +366,11 @@ def run_all(n, data, out, victim=None, moment="", name="mnist-2d"):
     return [process.returncode for process in others], texts, errors
 
 
+def read_unfinished(out):
+    """The history of a run that was stopped: a row for each finished epoch."""
+    return json.loads((out / "mnist-2d.partial" / "run.json").read_text(encoding="utf-8"))["history"]
+
+
 def check_lost(result):
     """Check that each process has ended with one line, which says that it has lost another one."""
     codes, _, errors = result
@@ -389,16 +394,15 @@ def test_four_processes_give_the_result_of_one(few_digits, alone, tmp_path):
 @pytest.mark.slow
 def test_a_run_goes_on_after_kills_with_other_numbers_of_processes(few_digits, alone, tmp_path):
     """A worker is killed while it trains, and then the chief while it saves; at last two processes come to the end."""
-    history = tmp_path / "mnist-2d.partial" / "history.csv"
     check_lost(run_all(3, few_digits, tmp_path, 1, f"{DISTRIBUTED}.name_losses 7 SIGKILL"))  # in the third epoch
-    assert history.read_text(encoding="utf-8").count("\n") == 1 + 2
+    assert len(read_unfinished(tmp_path)) == 2
     check_lost(run_all(2, few_digits, tmp_path, 0, "keras.Model.save_weights 3 SIGKILL"))  # of the fifth epoch
-    assert history.read_text(encoding="utf-8").count("\n") == 1 + 5
+    assert len(read_unfinished(tmp_path)) == 4
     launched = [sys.executable, "-m", "cvae_lib", "launch", "--workers", "2", "--", *command(few_digits, tmp_path)]
     done = subprocess.run(launched, capture_output=True, encoding="utf-8")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("launch: 2 processes trained together\n")
-    assert not history.parent.exists()
+    assert not (tmp_path / "mnist-2d.partial").exists()
     check_equal(alone, tmp_path)
 
 
@@ -432,7 +436,7 @@ def test_other_data_are_refused_and_nothing_is_written(few_digits, tmp_path):
         error = process.communicate(timeout=600)[1]
         assert process.returncode == 1
         assert error.startswith("error: process 1: found {'digest': ") and error.count("\n") == 1
-    assert not out.exists()
+    assert list(out.iterdir()) == []
 
 
 # The GPUs of one machine, for which two parts of the processor stand in.
@@ -474,13 +478,13 @@ def test_a_run_from_shards_goes_on_with_another_number_of_processes(few_in_shard
     """The images of a batch depend on that number, and what is learnt from all of them does not."""
     data, out = few_in_shards.source, tmp_path / "run"
     check_lost(run_all(2, data, out, 1, f"{DISTRIBUTED}.name_losses 7 SIGKILL"))  # in the third epoch
-    rows = (out / "mnist-2d.partial" / "history.csv").read_text(encoding="utf-8")
-    assert rows.count("\n") == 1 + 2
+    rows = read_unfinished(out)
+    assert len(rows) == 2
     codes, texts, errors = run_all(3, data, out)
     assert errors == ("",) * 3 and codes == [0] * 3
     assert len({line for text in texts for line in text.splitlines() if line.startswith("weights ")}) == 1
-    assert (out / "mnist-2d.history.csv").read_text(encoding="utf-8").startswith(rows)
     history, memory = (load_history("mnist-2d", folder) for folder in (out, alone))
+    assert history["loss"][:2] == [row["loss"] for row in rows]
     assert history["epoch"] == memory["epoch"]
     for loss in ("loss", "val_loss"):
         np.testing.assert_allclose(history[loss], memory[loss], rtol=0.02)
