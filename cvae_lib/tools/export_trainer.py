@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from cvae_lib.data import DataError, Dataset, load_mnist
+from cvae_lib.files import hold
 from cvae_lib.tools.export_explorer import first_of_each, write_script
 
 OUT = "_extra/trainer"
@@ -42,9 +43,11 @@ def export_trainer(out: str | Path, digits: Dataset) -> dict[str, int]:
         "more_digits": train[n:],
         "test_digits": take_turns(digits.pixels_test, digits.y_test, TEST_PER_CLASS),
     }
-    sizes: dict[str, int] = {}
-    for stem, pixels in packs.items():
-        sizes |= write_script(out, "cvae_lib.tools.export_trainer", stem, pack_levels(pixels))
+    out, sizes = Path(out), dict[str, int]()
+    out.mkdir(parents=True, exist_ok=True)
+    with hold(out / "train_digits.js"):
+        for stem, pixels in packs.items():
+            sizes |= write_script(out, "cvae_lib.tools.export_trainer", stem, pack_levels(pixels))
     return sizes
 
 
