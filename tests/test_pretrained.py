@@ -17,6 +17,7 @@ import keras
 import numpy as np
 import pytest
 
+from chapters.train_own import OWN
 from cvae_lib.evaluate import decode, encode
 from cvae_lib.metrics import cross_entropy
 from cvae_lib.objectives import AlteredCVAE
@@ -24,6 +25,7 @@ from cvae_lib.pretrained import (
     PRETRAINED,
     PretrainedError,
     digest_file,
+    load_condition,
     load_history,
     load_manifest,
     load_npz,
@@ -35,7 +37,8 @@ from cvae_lib.training.loop import prepare
 from cvae_lib.training.recipes import RECIPES
 
 LOSSES = ("loss", "reconstruction_loss", "kl_loss")
-NAMES = sorted(load_manifest())
+MANIFEST = load_manifest()
+NAMES = sorted(name for name in MANIFEST if name in RECIPES)  # the models of MNIST alone
 FOLDERS = sorted(path.parent for path in PRETRAINED.rglob("manifest.json") if path.parent.name != "digit_classifier")
 MODELS = [(folder, name) for folder in FOLDERS for name in sorted(load_manifest(folder))]
 
@@ -59,6 +62,7 @@ def folder(tmp_path):
 def test_every_recipe_has_its_model():
     """But for the quick ones, which chapter 3 and the benchmark only time."""
     assert NAMES == sorted(name for name in RECIPES if not name.endswith("-quick"))
+    assert MANIFEST.keys() - set(NAMES) == {name for name, own in OWN.items() if own.ships}
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
@@ -71,18 +75,29 @@ def test_every_file_is_listed_and_is_the_listed_one(folder):
 
 @pytest.mark.parametrize("folder, name", MODELS, ids=lambda value: getattr(value, "name", value))
 def test_manifest_fits_the_model_and_its_history(folder, name):
-    entry, history, recipe = load_manifest(folder)[name], load_history(name, folder), RECIPES[name]
+    entry, history, own = load_manifest(folder)[name], load_history(name, folder), OWN.get(name)
+    recipe = own.recipe if own else RECIPES[name]
     assert load_once(name, folder).count_params() == entry["parameters"]
+    label = load_once(name, folder).encoder.inputs[1]
+    assert label.shape == (None, load_condition(name, folder).n_y)
     assert tuple(history) == COLUMNS
     assert history["epoch"] == list(range(1, entry["measured"]["epoch"] + 1))
     assert entry["measured"]["epoch"] <= entry["protocol"]["epochs"]
     for column, values in history.items():
         last = sum(values) if column == "seconds" else values[-1]
         assert entry["measured"][column] == pytest.approx(last, abs=0.06 if column == "seconds" else 0)
-    assert entry["configuration"].items() | entry["protocol"]["objective"].items() <= asdict(recipe).items()
+    settings = asdict(recipe)
+    chosen = {
+        key: value for key, value in entry["configuration"].items() if key in settings
+    }  # the others are the data's
+    assert chosen.keys() > {"n_z", "n_hidden"} and ("image_shape" in entry["configuration"]) == (
+        recipe.network == "convolutional"
+    )
+    assert chosen.items() | entry["protocol"]["objective"].items() <= settings.items()
     assert (entry["protocol"]["batch_size"], entry["protocol"]["epochs"]) == (recipe.batch_size, recipe.epochs)
-    assert f"train {name} --epochs {recipe.epochs} --seed {entry['seed']}" in entry["command"]
-    assert entry["data"]["edition"] == "full"
+    train = f"chapters/train_own.py {name}" if own else f"train {name} --epochs {recipe.epochs}"
+    assert f"{train} --seed {entry['seed']}" in entry["command"]
+    assert entry["data"]["edition"] == ("custom" if own else "full")
 
 
 @pytest.mark.parametrize("folder, name", MODELS, ids=lambda value: getattr(value, "name", value))
