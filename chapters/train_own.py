@@ -13,7 +13,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -27,7 +27,7 @@ import numpy as np
 
 from cvae_lib import BookError
 from cvae_lib.data import Classes, Dataset
-from cvae_lib.evaluate import decode
+from cvae_lib.evaluate import decode, encode
 from cvae_lib.pretrained import PRETRAINED, describe_versions, load_pretrained, write_text
 from cvae_lib.tools.digit_classifier import NAME, build_classifier, read_digits, train_classifier
 from cvae_lib.tools.sweeps import measure_exact_likelihood
@@ -53,6 +53,7 @@ class Own(NamedTuple):
     measure: Measure
     seeds: tuple[int, ...] = (1, 2, 3)
     ships: bool = False
+    shows_codes: bool = False  # a file of codes, for a page that is read where the data are not at hand
 
 
 @cache
@@ -121,7 +122,7 @@ OWN: dict[str, Own] = {
     "letters-2d": IMAGES("make_letters", LETTERS, FEW, (1,), ships=True),
     "letters, convolutional": IMAGES("make_letters", replace(LETTERS, epochs=10), FEW),
     "letters, dense": IMAGES("make_letters", replace(LETTERS, network="dense", n_hidden=82), FEW),
-    "fashion-2d": IMAGES("find_fashion", Recipe(), measure_images, (1,), ships=True),
+    "fashion-2d": IMAGES("find_fashion", Recipe(), measure_images, (1,), ships=True, shows_codes=True),
     "fashion, convolutional": IMAGES(
         "find_fashion", Recipe(network="convolutional", n_hidden=255, epochs=4), measure_images
     ),
@@ -132,6 +133,13 @@ OWN: dict[str, Own] = {
         "make_digits", replace(SMALL, network="convolutional", n_hidden=36), measure_images
     ),
 }
+
+
+def write_codes(path: Path, model: Any, data: Dataset, n: int = 1_000) -> None:
+    """Write z_mean of the first n test images, and their classes, as CSV."""
+    z_mean, _ = encode(model, data.x_test[:n], data.label_test[:n])
+    rows = [f"{z1:.2f},{z2:.2f},{y}" for (z1, z2), y in zip(z_mean, read_classes(data, data.y_test[:n]))]
+    write_text(path, "\n".join(["z1,z2,class", *rows]) + "\n")
 
 
 def make_row(name: str, seed: int, out: Path) -> dict[str, Any]:
@@ -145,6 +153,8 @@ def make_row(name: str, seed: int, out: Path) -> dict[str, Any]:
         history = train(own.recipe, data, place, name, seed, verbose=2, command=command)
         seconds = time.process_time() - started
         model = load_pretrained(name, place)
+    if own.shows_codes and seed == 1:
+        write_codes(CHAPTERS / "results" / f"{name}_codes.csv", model, data)
     return {
         "name": name,
         "seed": seed,
@@ -162,18 +172,18 @@ def add_row(chapter: str, row: dict[str, Any]) -> None:
     path = CHAPTERS / "results" / f"{RESULTS[chapter]}.json"
     table = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"rows": []}
     rows = {(one["name"], one["seed"]): one for one in [*table["rows"], row]}
-    order = list(OWN)
-    table["rows"] = [rows[key] for key in sorted(rows, key=lambda key: (order.index(key[0]), key[1]))]
+    place = {name: i for i, name in enumerate(OWN)}
+    table["rows"] = [rows[key] for key in sorted(rows, key=lambda key: (place.get(key[0], len(place)), key[1]))]
     table |= {"command": "python3 chapters/train_own.py NAME", "versions": describe_versions()}
     write_text(path, json.dumps(table, indent=1) + "\n")
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="+", choices=OWN, metavar="name", help="the model: %(choices)s")
     parser.add_argument("--seed", nargs="+", type=int, help="the seeds (default: those of the model)")
     parser.add_argument("--out", type=Path, default=PRETRAINED, help="the folder of the models that ship")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     try:
         for name in options.names:
             for seed in options.seed or OWN[name].seeds:

@@ -33,6 +33,7 @@ from chapters.execute import text_side
 
 HIDDEN = {"remove-cell", "remove-output"}
 TAGS = {
+    "defines",
     "fill-in",
     "full-data",
     "hide-cell",
