@@ -26,7 +26,7 @@ import jupytext
 import numpy as np
 
 from cvae_lib import BookError
-from cvae_lib.data import Classes, Dataset
+from cvae_lib.data import Dataset, Joint
 from cvae_lib.evaluate import decode, encode
 from cvae_lib.pretrained import PRETRAINED, describe_versions, load_pretrained, write_text
 from cvae_lib.tools.digit_classifier import NAME, build_classifier, read_digits, train_classifier
@@ -75,17 +75,17 @@ def make_data(chapter: str, name: str) -> Dataset:
     return data
 
 
-def read_classes(data: Dataset, y: np.ndarray) -> np.ndarray:
+def read_classes(y: np.ndarray) -> np.ndarray:
     """Return the class in each label, (n,): the label itself, or the first of its columns."""
-    return y if isinstance(data.condition, Classes) else y[:, 0].astype("int64")
+    return y if y.ndim == 1 else y[:, 0].astype("int64")
 
 
 @cache
 def train_reader(chapter: str, name: str) -> tuple[Any, float]:
     """Train the book's classifier on the classes of these data; return it with its accuracy on the test images."""
     data = make_data(chapter, name)
-    condition = data.condition if isinstance(data.condition, Classes) else data.condition.parts[0]
-    y_train, y_test = (read_classes(data, y) for y in (data.y_train, data.y_test))
+    condition = data.condition.parts[0] if isinstance(data.condition, Joint) else data.condition
+    y_train, y_test = (read_classes(y) for y in (data.y_train, data.y_test))
     data = replace(data, condition=condition, y_train=y_train, y_test=y_test)
     with tempfile.TemporaryDirectory() as folder:
         accuracy = train_classifier(data, folder, verbose=0)
@@ -109,7 +109,7 @@ def measure_images(
     y = data.y_train[rng.integers(0, data.n_train, pictures)]
     drawn = decode(model, rng.standard_normal((pictures, 2)).astype("float32"), data.condition.encode(y))
     reader, accuracy = train_reader(own.chapter, own.make_data)
-    fidelity = float(np.mean(read_digits(reader, drawn) == read_classes(data, y)))
+    fidelity = float(np.mean(read_digits(reader, drawn) == read_classes(y)))
     return {**measure_exact_likelihood(model, own.recipe, some, n=cells), "fidelity": fidelity, "accuracy": accuracy}
 
 
@@ -138,7 +138,7 @@ OWN: dict[str, Own] = {
 def write_codes(path: Path, model: Any, data: Dataset, n: int = 1_000) -> None:
     """Write z_mean of the first n test images, and their classes, as CSV."""
     z_mean, _ = encode(model, data.x_test[:n], data.label_test[:n])
-    rows = [f"{z1:.2f},{z2:.2f},{y}" for (z1, z2), y in zip(z_mean, read_classes(data, data.y_test[:n]))]
+    rows = [f"{z1:.2f},{z2:.2f},{y}" for (z1, z2), y in zip(z_mean, read_classes(data.y_test[:n]))]
     write_text(path, "\n".join(["z1,z2,class", *rows]) + "\n")
 
 
