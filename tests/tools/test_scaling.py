@@ -11,6 +11,7 @@ from cvae_lib.tools.scaling import ScalingError, measure_scaling, read_answers, 
 
 
 @pytest.mark.slow
+@pytest.mark.weekly
 def test_each_number_of_processes_is_measured_in_each_round(tmp_path, monkeypatch):
     """And what crosses the loopback interface is what a ring sends, where only these processes use it."""
     monkeypatch.setattr(scaling, "SECONDS", 0.01)

@@ -392,6 +392,7 @@ def test_four_processes_give_the_result_of_one(few_digits, alone, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.weekly
 def test_a_run_goes_on_after_kills_with_other_numbers_of_processes(few_digits, alone, tmp_path):
     """A worker is killed while it trains, and then the chief while it saves; at last two processes come to the end."""
     check_lost(run_all(3, few_digits, tmp_path, 1, f"{DISTRIBUTED}.name_losses 7 SIGKILL"))  # in the third epoch
@@ -407,6 +408,7 @@ def test_a_run_goes_on_after_kills_with_other_numbers_of_processes(few_digits, a
 
 
 @pytest.mark.slow
+@pytest.mark.weekly
 def test_no_process_waits_for_ever(few_digits, tmp_path):
     """For one that is killed between the meeting and TensorFlow's own connection, and for one that is stopped."""
     moments = [(0, f"{DISTRIBUTED}.connect 1 SIGKILL"), (1, f"{DISTRIBUTED}.connect 1 SIGKILL")]
@@ -457,6 +459,7 @@ sys.exit(cli.main(sys.argv[1:]))
 
 
 @pytest.mark.slow
+@pytest.mark.weekly
 def test_two_devices_of_one_machine_give_the_result_of_one(few_digits, alone, tmp_path):
     program = [sys.executable, "-c", TWO_DEVICES, *command(few_digits, tmp_path)]
     done = subprocess.run(program, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8")
@@ -474,6 +477,7 @@ def few_in_shards(few_digits, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.weekly
 def test_a_run_from_shards_goes_on_with_another_number_of_processes(few_in_shards, alone, tmp_path):
     """The images of a batch depend on that number, and what is learnt from all of them does not."""
     data, out = few_in_shards.source, tmp_path / "run"
@@ -491,6 +495,7 @@ def test_a_run_from_shards_goes_on_with_another_number_of_processes(few_in_shard
 
 
 @pytest.mark.slow
+@pytest.mark.weekly
 def test_two_devices_read_shards_as_one_process_does(few_in_shards, tmp_path):
     train_alone(few_in_shards.source, tmp_path / "one")
     program = [sys.executable, "-c", TWO_DEVICES, *command(few_in_shards.source, tmp_path / "two")]

@@ -320,6 +320,7 @@ def test_other_shards_are_another_run(few, sharded, tiny, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.weekly
 def test_the_sample_is_learnt_as_well_as_from_memory(tmp_path):
     """The validation losses of three seeds each overlap."""
     sample, recipe = load_sample(), Recipe(epochs=8)
