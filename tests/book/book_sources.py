@@ -19,6 +19,8 @@ LISTED = [TOC["root"], *(entry["file"] for part in TOC["parts"] for entry in par
 SOURCES = [name.removesuffix(".ipynb") for name in LISTED]
 EXECUTED = [name.removesuffix(".ipynb") for name in LISTED if name.endswith(".ipynb")]
 PAGES = [*SOURCES, "search", "404"]
+# What a copy of the repository leaves out.
+NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".*_cache", "_build", "node_modules", "trained")
 EXPLORER = ("_extra/explorer", "cvae_lib/web/explorer")  # scripts that only the page has, and those that Jupyter shares
 
 FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)

@@ -12,10 +12,9 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
-from book_sources import CHAPTERS, ROOT
+from book_sources import CHAPTERS, NOT_COPIED, ROOT
 from processes import run_jupyterlab
 
-NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".*_cache", "_build", "node_modules", "trained")
 BUILD = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", ".", "-W", "-n"]
 BUILD_SECONDS = 300
 

@@ -1,0 +1,17 @@
+"""The page "What you can rely on": each promise names a test that is there."""
+
+import re
+
+import pytest
+from book_sources import CHAPTERS
+
+PAGE = (CHAPTERS / "what_you_can_rely_on.md").read_text(encoding="utf-8")
+ROWS = [line for line in PAGE.splitlines() if line.startswith("| ") and line != "| promise | test |"]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.split(" | ")[0].removeprefix("| "))
+def test_each_promise_names_a_test_that_is_there(row):
+    found = re.fullmatch(r"\| [A-Z].*\. \| \[`(test_\w+)`\]\(\.\./(tests/[\w/]+\.py)\) \|", row)
+    assert found, "expected: | A sentence. | [`test_name`](../tests/folder/test_file.py) |"
+    source = (CHAPTERS.parent / found[2]).read_text(encoding="utf-8")
+    assert re.search(rf"^def {found[1]}\(", source, re.MULTILINE), f"{found[2]} has no {found[1]}"
