@@ -212,6 +212,7 @@ def visit(request, tab, address, axe):
         tab.set_viewport_size(PHONE)
         visit.cut_off["phone"] = tab.evaluate(CUT_OFF, True)
         tab.set_viewport_size(WIDE)
+        errors = visit.errors.copy()  # axe-core evaluates strings, which the page's policy forbids and axe survives
         tab.evaluate(axe)
         tab.add_style_tag(content="* { transition: none !important; }")
         tab.evaluate(THIN_OUT)
@@ -229,7 +230,7 @@ def visit(request, tab, address, axe):
         visit.overflow = tab.evaluate(OVERFLOW)
         tab.wait_for_timeout(50)
         visit.barriers["dark, phone"] = find_barriers(tab, rules={rule: {"enabled": False} for rule in COLOUR_RULES})
-        visit.requests = requests
+        visit.requests, visit.errors = requests, errors
     return visit
 
 
