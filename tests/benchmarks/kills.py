@@ -156,10 +156,11 @@ def kill_at(arguments, out, count, number):
     def at(moment):
         seen.append(moment)
         if len(seen) == count:
-            note.write_text(f"{moment[0]} {time.time()}", encoding="utf-8")
-            if moment[0] == "half a file":
+            is_half = moment[0] == "half a file"
+            if is_half:
                 os.truncate(moment[1], os.path.getsize(moment[1]) // 2)
-            os.kill(os.getpid(), number)
+            note.write_text(f"{moment[0]} {time.time()}", encoding="utf-8")
+            os.kill(os.getpid(), signal.SIGKILL if is_half else number)  # others may let it write the other half
 
     code = end(start(arguments, out, errors, at))
     kind, _, started = note.read_text(encoding="utf-8").rpartition(" ")
@@ -201,6 +202,7 @@ def try_command(name, folder, every=1):
         out, number = folder / f"{name}-{place}", SIGNALS[place % len(SIGNALS)]
         shutil.copytree(before, out)
         kind, code, took, errors = kill(arguments, out, moment, number)
+        number = signal.SIGKILL if kind == "half a file" else number
         where = (name, kind, moment, number.name)
         assert code in (-number, 130, 0), (where, code, errors)
         if number == signal.SIGINT:
