@@ -5,7 +5,7 @@ const NEEDS_A_SERVER = "A page that is opened from disk can load classic scripts
 export default [
   {
     ignores: [
-      "_extra/explorer/{decoder,encoder,digits}.js",
+      "_extra/explorer/{decoder,encoder,digits,*-2d}.js",
       "_extra/toys/posteriors.js",
       "_extra/trainer/{*_digits,step_binary}.js",
     ],

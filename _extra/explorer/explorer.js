@@ -14,6 +14,20 @@
  */
 
 /**
+ * What letters-2d.js and its like define.
+ * @typedef {PackedWeights & {image_shape: number[], condition: Attribute[]}} PackedSubject
+ */
+
+/**
+ * What a decoder draws.
+ * @typedef {object} Subject
+ * @property {(z: ArrayLike<number>, label: ArrayLike<number>) => Float64Array} decode - returns the logits of the pixels
+ * @property {readonly number[]} shape - of its images: height, width and, in colour, channels
+ * @property {readonly Attribute[]} attributes - what it is told, in the order of the label
+ * @property {ArrayLike<number>[]} codes - for each class, z1 and z2 of the mean codes of images; empty if not known
+ */
+
+/**
  * What a panel computes with; what it did not ask for is missing from the model, or empty.
  * @typedef {object} Data
  * @property {Model} model
@@ -26,7 +40,8 @@
  * What a panel works with.
  * @typedef {object} Tools
  * @property {() => Promise<Data>} load - loads the panel's data
- * @property {() => Promise<unknown>} loadMore - loads what loader.js lists as more of them
+ * @property {(what: string) => Promise<unknown>} loadMore - loads what loader.js lists as more of this name
+ * @property {(name: string) => Promise<Subject>} loadSubject - loads a decoder of something else, such as "letters"
  * @property {(text: string) => void} announce - tells a screen reader once the messages have stopped
  * @property {string} still - the address of the picture that stands in the panel's place, "" if none does
  */
@@ -42,7 +57,7 @@
 /** @typedef {(place: Element, tools: Tools) => Promise<void>} Mount - appends a panel and starts it */
 
 const cvaeExplorer = (() => {
-  const { DIGITS, unpack, parseWeights } = cvaeModel;
+  const { DIGITS, unpack, parseWeights, decode } = cvaeModel;
 
   const ASK = "the trained model, please";
   const PATIENCE = 3000; // ms that the page which trained it has to answer
@@ -107,6 +122,29 @@ const cvaeExplorer = (() => {
   const readDecoder = makeReader("cvaeDecoder", parseWeights);
   const readEncoder = makeReader("cvaeEncoder", parseWeights);
   const readDigits = makeReader("cvaeDigits", parseDigits);
+
+  /**
+   * Unpack a decoder of something else than digits.
+   * @param {PackedSubject} packed
+   * @returns {Subject}
+   */
+  function parseSubject(packed) {
+    const { image_shape: shape, condition: attributes } = packed;
+    const model = /** @type {any} */ (parseWeights(packed));
+    return {
+      decode: (z, label) =>
+        model.smallPicture ? cvaeConvolutional.decode(model, z, label, shape) : decode(model, z, label),
+      shape,
+      attributes,
+      codes: [],
+    };
+  }
+
+  /** @type {Record<string, () => Subject | {}>} */
+  const SUBJECTS = {
+    fashion: makeReader("cvaeFashion2D", parseSubject),
+    letters: makeReader("cvaeLetters2D", parseSubject),
+  };
 
   /** @returns {Data} */
   const readData = () => ({
@@ -181,8 +219,8 @@ const cvaeExplorer = (() => {
   /**
    * Build the panels. What the page put into `place` is kept, for print.
    * @param {HTMLElement} place
-   * @param {{name: string, loadData: () => Promise<unknown>, loadMore: () => Promise<unknown>}[]} panels - their names,
-   *   and what loads their data
+   * @param {{name: string, loadData: () => Promise<unknown>, loadMore: (what: string) => Promise<unknown>}[]} panels -
+   *   their names, and what loads their data
    */
   async function start(place, panels) {
     const live = document.createElement("div");
@@ -198,7 +236,10 @@ const cvaeExplorer = (() => {
     /** @returns {Data} */
     const read = () => (gift ? { ...readData(), ...gift, source: "test" } : readData());
     for (const { name, loadData, loadMore } of panels) {
-      await mounts[name](live, { announce, still: picture, load: async () => (await loadData(), read()), loadMore });
+      const load = async () => (await loadData(), read());
+      /** @param {string} subject */
+      const loadSubject = async (subject) => (await loadMore(subject), /** @type {Subject} */ (SUBJECTS[subject]()));
+      await mounts[name](live, { announce, still: picture, load, loadMore, loadSubject });
     }
     live.append(status);
 

@@ -25,16 +25,20 @@
       ...["plain_step.js", "wasm_step.js", "run.js", "trainer.js", "weights.js"],
       ...["step_binary.js", "train_digits.js", "test_digits.js"],
     ].map((name) => `../trainer/${name}`),
-    more: ["../trainer/more_digits.js"],
+    more: { digits: ["../trainer/more_digits.js"] },
   };
   /**
    * By the name of a panel: its scripts and styles, the data that it asks for, written by `python -m cvae_lib export`,
-   * and more of them, which few readers need.
-   * @type {Record<string, {scripts: string[], data: string[], styles?: string[], more?: string[]}>}
+   * and by name what it asks for when a reader wants more.
+   * @type {Record<string, {scripts: string[], data: string[], styles?: string[], more?: Record<string, string[]>}>}
    */
   const PANELS = {
     draw: { scripts: ["draw_panel.js"], data: ["decoder.js"] },
-    point: { scripts: ["point_panel.js"], data: ["decoder.js", "digits.js"] },
+    point: {
+      scripts: ["label_controls.js", "point_panel.js"],
+      data: ["decoder.js", "digits.js"],
+      more: { fashion: ["fashion-2d.js"], letters: ["convolutional.js", "letters-2d.js"] },
+    },
     picture: { scripts: ["picture_panel.js"], data: ["decoder.js", "encoder.js", "digits.js"] },
     step: { scripts: ["../toys/posteriors.js", "../toys/toy.js", "../toys/step.js"], data: ["decoder.js"] },
     average: { scripts: ["../toys/posteriors.js", "../toys/toy.js", "../toys/average.js"], data: ["decoder.js"] },
@@ -53,7 +57,7 @@
   const loaded = new Map();
 
   /**
-   * Load a file of this folder, once for all places.
+   * Load a file of this folder, once for all places; what did not load is loaded again when it is asked for again.
    * @param {string} name
    * @param {(address: string) => HTMLLinkElement | HTMLScriptElement} make - makes the element that loads an address
    */
@@ -63,7 +67,10 @@
     const promise = new Promise((resolve, reject) => {
       const element = make(folder + name);
       element.onload = resolve;
-      element.onerror = () => reject(new Error(`cannot load ${folder}${name}`));
+      element.onerror = () => {
+        loaded.delete(name);
+        reject(new Error(`cannot load ${folder}${name}`));
+      };
       document.head.append(element);
     });
     loaded.set(name, promise);
@@ -95,7 +102,7 @@
         names.map((name) => ({
           name,
           loadData: () => loadScripts(PANELS[name].data),
-          loadMore: () => loadScripts(PANELS[name].more ?? []),
+          loadMore: (what) => loadScripts(PANELS[name].more?.[what] ?? []),
         })),
       );
     } catch (error) {

@@ -1,36 +1,38 @@
 // @ts-check
 /*
  * The first panel: the reader chooses a label and a point of the latent plane, and sees what the decoder draws there.
+ * It starts with digits. The decoder of other images is loaded when the reader switches to it.
  */
 "use strict";
 
 (() => {
-  const { DIGITS, decode, sigmoid, makeLabel, drawPrior, priorBeyond } = cvaeModel;
-  const { picture, nameChoice, slider, addPanel, findParts, findRadios, show, paint, oncePerFrame } = cvaeElements;
+  const { SIDE, DIGITS, decode, sigmoid, encodeAttributes, drawPrior, priorBeyond } = cvaeModel;
+  const { picture, slider, addPanel, findParts, show, paint, oncePerFrame } = cvaeElements;
   const { LIMIT, STEP, CAPTION, HANDLE, drawPlane } = cvaePlane;
+  const { isBlend, findClasses, describe, addControls } = cvaeLabel;
 
-  const FIRST_DIGIT = 3; // what the panel starts with
-  const SECOND_DIGIT = 8;
-  const PERCENT = { min: 0, max: 100, step: 1 };
+  const SUBJECTS = ["digits", "fashion", "letters"]; // the panel starts with the first
+  /** @type {[number, number]} */
+  const FIRST_DIGITS = [3, 8]; // the digit that it starts with, and the one to blend with
   const RANGE = { min: -LIMIT, max: LIMIT, step: STEP };
 
   const html = () => `
     <section aria-labelledby="cvae-point-title">
       <h3 id="cvae-point-title">From a point to a picture</h3>
-      ${nameChoice("cvae-digit", "Digit", DIGITS, FIRST_DIGIT)}
-      <div class="cvae-blend">
-        <label>Blend with <select data-part="other">
-          ${DIGITS.map((digit) => `<option ${digit === SECOND_DIGIT ? "selected" : ""}>${digit}</option>`).join("")}
+      <p class="cvae-switch">
+        <label>Draw <select data-part="subject">
+          ${SUBJECTS.map((name) => `<option>${name}</option>`).join("")}
         </select></label>
-        ${slider("share", "", PERCENT)}
-      </div>
+        <span data-part="loading" class="cvae-note"></span>
+      </p>
+      <div data-part="label"></div>
       <div class="cvae-columns">
         <figure>
           <div data-part="plane" class="cvae-plane"></div>
           <figcaption data-part="caption"></figcaption>
         </figure>
         <div>
-          ${picture("picture", "The decoded digit")}
+          ${picture("picture", "")}
           ${slider("z1", "z<sub>1</sub>", RANGE)}
           ${slider("z2", "z<sub>2</sub>", RANGE)}
           <p class="cvae-buttons">
@@ -43,10 +45,9 @@
     </section>`;
 
   const PARTS = {
-    other: HTMLSelectElement,
-    share: HTMLInputElement,
-    "share-label": HTMLElement,
-    "share-value": HTMLElement,
+    subject: HTMLSelectElement,
+    loading: HTMLElement,
+    label: HTMLElement,
     plane: HTMLElement,
     caption: HTMLElement,
     picture: HTMLCanvasElement,
@@ -71,46 +72,60 @@
   }
 
   /** @type {Mount} */
-  async function mount(place, { load, announce }) {
+  async function mount(place, { load, loadSubject, announce }) {
     const { model, codes, source } = await load();
     const root = addPanel(place, html());
     const part = findParts(root, PARTS);
     const plane = drawPlane(part.plane, HANDLE);
 
-    let digit = FIRST_DIGIT;
-    let other = SECOND_DIGIT;
-    let share = 0; // of the other digit in the label, 0 to 1
+    /** @type {Subject} */
+    const digits = {
+      decode: (z, label) => decode(model, z, label),
+      shape: [SIDE, SIDE],
+      attributes: [{ title: "digit", names: DIGITS }],
+      codes,
+    };
+    let subject = digits;
+    let shown = SUBJECTS[0]; // its name
+    let label = addControls(part.label, digits.attributes, FIRST_DIGITS, relabel);
     /** @type {Point} */
     let z = [0, 0];
-    const isBlend = () => share > 0 && other !== digit;
-    const percent = () => `${Math.round(100 * share)} %`;
 
+    /** Draw the picture; returns the sentence for a screen reader. */
     function renderPoint() {
-      paint(part.picture, sigmoid(decode(model, z, makeLabel(digit, other, share))));
+      const { attributes } = subject;
+      paint(part.picture, sigmoid(subject.decode(z, encodeAttributes(attributes, label))));
       plane.moveMark(z);
+      const [z1, z2] = z.map((value) => show(value));
       part.z1.value = String(z[0]);
       part.z2.value = String(z[1]);
-      part["z1-value"].textContent = show(z[0]);
-      part["z2-value"].textContent = show(z[1]);
+      part["z1-value"].textContent = z1;
+      part["z2-value"].textContent = z2;
       part.radius.textContent = describeRadius(Math.hypot(...z));
+      const told = describe(attributes, label);
+      const { title } = findClasses(attributes);
+      part.picture.setAttribute("aria-label", `The decoded ${title}: label ${told}, z1 ${z1}, z2 ${z2}`);
+      return `Decoded ${told} at z1 ${z1}, z2 ${z2}.`;
     }
 
-    function renderLabel() {
-      plane.drawCodes(codes[digit], isBlend() ? codes[other] : []);
-      part["share-label"].textContent = `Share of the ${other}`;
-      part["share-value"].textContent = percent();
-      part.share.setAttribute("aria-valuetext", percent());
-      const plusses = isBlend() ? `, and each plus sign that of a ${source} image of a ${other}` : "";
-      part.caption.textContent = `${CAPTION} Each dot is the mean code of a ${source} image of a ${digit}${plusses}.`;
+    /** Show the codes of the chosen classes, if they are known. */
+    function renderCodes() {
+      const { first, second } = label.blend;
+      const { names } = findClasses(subject.attributes);
+      plane.drawCodes(subject.codes[first] ?? [], (isBlend(label.blend) && subject.codes[second]) || []);
+      const plusses = isBlend(label.blend)
+        ? `, and each plus sign that of a ${source} image of a ${names[second]}`
+        : "";
+      const dots = ` Each dot is the mean code of a ${source} image of a ${names[first]}${plusses}.`;
+      part.caption.textContent = CAPTION + (subject.codes.length > 0 ? dots : "");
     }
 
-    const update = oncePerFrame(() => {
-      renderPoint();
-      const label = isBlend() ? `${percent()} ${other} in ${digit}` : digit;
-      const [z1, z2] = z.map((value) => show(value));
-      part.picture.setAttribute("aria-label", `The decoded digit: label ${label}, z1 ${z1}, z2 ${z2}`);
-      announce(`Decoded ${label} at z1 ${z1}, z2 ${z2}.`);
-    });
+    const update = oncePerFrame(() => announce(renderPoint()));
+
+    function relabel() {
+      renderCodes();
+      update();
+    }
 
     /** @type {(z1: number, z2: number) => void} */
     function moveTo(z1, z2) {
@@ -118,32 +133,50 @@
       update();
     }
 
-    function relabel() {
-      renderLabel();
-      update();
+    /**
+     * Draw something else from now on, at the same point.
+     * @param {string} name
+     * @param {Subject} next
+     */
+    function use(name, next) {
+      [shown, subject] = [name, next];
+      label = addControls(part.label, next.attributes, next === digits ? FIRST_DIGITS : [0, 1], relabel);
+      [part.picture.height, part.picture.width] = next.shape;
+      part.picture.style.aspectRatio = `${part.picture.width} / ${part.picture.height}`;
+      relabel();
     }
 
-    findRadios(root, "cvae-digit").forEach((radio) =>
-      radio.addEventListener("change", () => {
-        digit = Number(radio.value);
-        relabel();
-      }),
-    );
-    part.other.addEventListener("change", () => {
-      other = Number(part.other.value);
-      relabel();
-    });
-    part.share.addEventListener("input", () => {
-      share = Number(part.share.value) / 100;
-      relabel();
-    });
+    /** @param {string} text */
+    function tell(text) {
+      part.loading.textContent = text;
+      announce(text);
+    }
+
+    /** Load what the reader has chosen; a choice that the reader has changed meanwhile is dropped. */
+    async function changeSubject() {
+      const name = part.subject.value;
+      const isChosen = () => part.subject.value === name;
+      if (name !== SUBJECTS[0]) tell(`The decoder of ${name} is being loaded.`);
+      try {
+        const next = name === SUBJECTS[0] ? digits : await loadSubject(name);
+        if (!isChosen()) return;
+        part.loading.textContent = "";
+        use(name, next);
+      } catch (error) {
+        if (!isChosen()) return;
+        part.subject.value = shown;
+        tell(`The decoder of ${name} did not load, so this panel still draws ${shown}. ${error}`);
+      }
+    }
+
+    part.subject.addEventListener("change", changeSubject);
     part.z1.addEventListener("input", () => moveTo(Number(part.z1.value), z[1]));
     part.z2.addEventListener("input", () => moveTo(z[0], Number(part.z2.value)));
     part.centre.addEventListener("click", () => moveTo(0, 0));
     part.draw.addEventListener("click", () => moveTo(...drawPrior()));
     plane.letMove(() => z, moveTo);
 
-    renderLabel();
+    renderCodes();
     renderPoint();
   }
 

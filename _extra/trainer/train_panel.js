@@ -289,7 +289,7 @@
     async function setDigits() {
       if (settings.digits === ALL_DIGITS && !hasMore) {
         tell("3,000 more digits are being loaded.");
-        await tools.loadMore();
+        await tools.loadMore("digits");
         if (!hasMore) trainer?.addDigits();
         hasMore = true;
       }

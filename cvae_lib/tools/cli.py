@@ -207,8 +207,7 @@ def run_scaling(options: argparse.Namespace) -> str:
 
 def run_export(options: argparse.Namespace) -> str:
     """Export as the options say; return the summary line to print."""
-    data = load_mnist(options.data)
     from cvae_lib.tools.export_explorer import export
 
-    sizes = export(options.name, options.out, data)
+    sizes = export(options.name, options.out, options.data)
     return ", ".join(f"{name}: {size:,} bytes" for name, size in sizes.items()) + f"; written to {options.out}"

@@ -1,22 +1,28 @@
-"""Write a trained model, and a few images to try it on, for the explorer that runs it inside the published page.
+"""Write trained models, and a few images to try one on, for the explorer that runs them inside the published page.
 
 `python -m cvae_lib export mnist-2d` writes three scripts, `decoder.js`, `encoder.js` and `digits.js`; a page that only
-draws digits loads the decoder alone. Each script assigns one JSON object to a global variable, because a page that is
+draws digits loads the decoder alone. For a model of anything but digits it writes one script, such as `letters-2d.js`:
+the decoder with what its labels mean, for the reader who switches to it. Each script assigns one JSON object to a global variable, because a page that is
 opened from disk may load a script, but neither fetch a file nor import a module. The same model gives the same bytes on
 every machine.
 """
 
 import base64
+import itertools
 import json
+import math
+import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cvae_lib.data import DataError, Dataset, load_sample, one_hot
-from cvae_lib.pretrained import PRETRAINED, PretrainedError, find_entry, load_pretrained
+from cvae_lib.data import Classes, Condition, Cyclic, DataError, Dataset, Joint, load_mnist, load_sample, one_hot
+from cvae_lib.data.mnist import DIGITS, IMAGE_SHAPE
+from cvae_lib.pretrained import PRETRAINED, PretrainedError, find_entry, load_condition, load_pretrained, write_text
 
-# The two large kernels are stored in whole multiples of a step, rounded so that the layer's outputs hardly change. With
+# The large kernels are stored in whole multiples of a step, rounded so that the layer's outputs hardly change. With
 # these steps pixels are within 0.01 of Keras', latents within 0.01, and losses within 0.2 nats. Rounded to the nearest
 # multiple, the decoder's kernel would need a step a quarter as large for the same outputs.
 DECODER_STEP = 0.005
@@ -30,34 +36,82 @@ TEST_PER_CLASS = 5
 Z_STEP = 0.005
 
 
-def export(name: str, out: str | Path, digits: Dataset) -> dict[str, int]:
-    """Write `decoder.js`, `encoder.js` and `digits.js` for the shipped model of this name to the folder `out`.
+def export(name: str, out: str | Path, choice: str | Path | None = None) -> dict[str, int]:
+    """Write what the page needs of the shipped model of this name to the folder `out`, once all of it is computed.
 
-    Returns a dict from file name to size in bytes. Raises PretrainedError for an unknown name or a model that the page
-    cannot run, and DataError unless `digits` is the full edition: the page shows MNIST's digits, whoever exports them.
+    A model of the ten digits becomes the one that the page starts with: `decoder.js`, `encoder.js` and `digits.js`,
+    with the digits that `choice` names as in `load_mnist`. A model with another condition becomes one to switch to:
+    `NAME.js`. Returns a dict from file name to size in bytes. Raises PretrainedError for an unknown name or a model
+    that the page cannot run, and DataError for digits on which the model was not trained.
     """
-    sizes = find_entry(name, PRETRAINED)["configuration"]
-    if (sizes["n_z"], sizes["n_layers"]) != (2, 1):
-        raise PretrainedError(
-            f"{name}: found {sizes['n_z']} latents and {sizes['n_layers']} hidden layers; expected 2 and 1, which the "
-            "page can run. Choose another model, such as mnist-2d."
-        )
-    if digits.edition != "full":
-        raise DataError(digits.source, f"the edition {digits.edition!r}", "MNIST", "Set CVAE_DATA to full.")
-    weights = read_weights(name)
-    digits_js = write_script(out, f"cvae_lib export {name}", "digits", pack_digits(weights, digits))
-    return write_networks(name, weights, out) | digits_js
+    check_model(name)
+    if load_condition(name) == DIGITS:
+        weights, digits = read_weights(name), load_mnist(choice)
+        if digits.digest != find_entry(name, PRETRAINED)["data"]["sha256"]:
+            expected = f"the digits that {name} was trained on"
+            raise DataError(digits.source, f"the edition {digits.edition!r}", expected, "Name them with --data.")
+        packs = {**pack_networks(name, weights), "digits": pack_digits(weights, digits)}
+    else:
+        packs = {name: pack_subject(name)}
+    sizes: dict[str, int] = {}
+    for stem, content in packs.items():
+        sizes |= write_script(out, f"cvae_lib export {name}", stem, content)
+    return sizes
 
 
-def write_networks(name: str, weights: dict[str, np.ndarray], out: str | Path) -> dict[str, int]:
-    """Write `decoder.js` and `encoder.js` to the folder `out`: the model's name, the SHA-256 of its file, the arrays.
+def check_model(name: str) -> None:
+    """Raise PretrainedError unless the page can compute this model and has controls for its condition."""
+    sizes, condition = find_entry(name, PRETRAINED)["configuration"], load_condition(name)
+    n_x, is_dense = math.prod(find_shape(name)), "image_shape" not in sizes
+    kinds = [type(part) for part in list_parts(condition)]
+    needs = [
+        (f"{sizes['n_z']} latents", "2", sizes["n_z"] == 2),
+        (f"{sizes['n_layers']} hidden layers in each network", "1", sizes["n_layers"] == 1),
+        (f"images of {sizes.get('n_x', n_x)} pixels", f"{n_x} for a dense model", sizes.get("n_x", n_x) == n_x),
+        ("convolutions", "a dense model of digits, because the page also encodes", is_dense or condition != DIGITS),
+        (
+            f"the condition {', '.join(kind.__name__ for kind in kinds)}",
+            "classes, once, and otherwise only cyclic numbers",
+            kinds.count(Classes) == 1 and {*kinds} <= {Classes, Cyclic},
+        ),
+    ]
+    for found, expected, fits in needs:
+        if not fits:
+            raise PretrainedError(
+                f"{name}: found {found}; expected {expected}. The page runs other models, like mnist-2d."
+            )
 
-    Returns a dict from file name to size in bytes.
-    """
-    command = f"cvae_lib export {name}"
-    origin = {"model": name, "sha256": find_entry(name, PRETRAINED)["sha256"][f"{name}.weights.h5"]}
-    decoder = write_script(out, command, "decoder", {**origin, "arrays": pack_decoder(weights)})
-    return decoder | write_script(out, command, "encoder", {**origin, "arrays": pack_encoder(weights)})
+
+def find_shape(name: str) -> tuple[int, ...]:
+    """Find the shape of the images of this model. That of a dense model is not recorded, so it is taken for MNIST's."""
+    return tuple(find_entry(name, PRETRAINED)["configuration"].get("image_shape", IMAGE_SHAPE))
+
+
+def list_parts(condition: Condition) -> tuple[Condition, ...]:
+    """List the attributes that a condition consists of."""
+    return condition.parts if isinstance(condition, Joint) else (condition,)
+
+
+def describe_origin(name: str) -> dict[str, str]:
+    """Say which model a script is made from: its name and the SHA-256 of its file."""
+    return {"model": name, "sha256": find_entry(name, PRETRAINED)["sha256"][f"{name}.weights.h5"]}
+
+
+def pack_networks(name: str, weights: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Pack both networks of a model of digits, for `decoder.js` and `encoder.js`."""
+    packs = {"decoder": pack_decoder(weights, DIGITS), "encoder": pack_encoder(weights)}
+    return {stem: {**describe_origin(name), "arrays": arrays} for stem, arrays in packs.items()}
+
+
+def pack_subject(name: str) -> dict[str, Any]:
+    """Pack the decoder of a model, the shape of its images, and what its labels mean, as the manifest says it."""
+    condition = load_condition(name)
+    return {
+        **describe_origin(name),
+        "image_shape": find_shape(name),
+        "condition": [asdict(part) for part in list_parts(condition)],
+        "arrays": pack_decoder(read_weights(name), condition),
+    }
 
 
 def read_weights(name: str) -> dict[str, np.ndarray]:
@@ -65,15 +119,27 @@ def read_weights(name: str) -> dict[str, np.ndarray]:
     return {variable.path: variable.numpy() for variable in load_pretrained(name).trainable_variables}
 
 
-def pack_decoder(weights: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Pack the decoder's arrays; its large kernel is rounded for codes all over the plane, with each label."""
+def pack_decoder(weights: dict[str, np.ndarray], condition: Condition) -> dict[str, Any]:
+    """Pack the decoder's arrays; its large kernel is rounded for codes all over the plane, with labels of all kinds."""
     axis = np.linspace(-4, 4, 17)
     codes = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
-    n_y = len(weights["decoder_hidden/kernel"]) - 2
-    inputs = np.concatenate([np.tile(codes, (n_y, 1)), np.repeat(np.eye(n_y), len(codes), axis=0)], axis=1)
+    labels = spread_labels(condition)
+    inputs = np.concatenate([np.tile(codes, (len(labels), 1)), np.repeat(labels, len(codes), axis=0)], axis=1)
     hidden = compute_hidden(weights, "decoder_hidden", inputs)
-    arrays = pack_small(weights, "decoder_hidden/kernel", "decoder_hidden/bias", "x_logits/bias")
-    return {**arrays, "x_logits/kernel": pack_kernel(weights["x_logits/kernel"], hidden, DECODER_STEP)}
+    large = "x_logits/kernel" if "x_logits/kernel" in weights else "small_picture/kernel"
+    layers = ("decoder_hidden", "x_logits", "small_picture", "half_picture", "whole_picture")
+    small = [key for key in weights if key.split("/")[0] in layers and key != large]
+    return {**pack_small(weights, *small), large: pack_kernel(weights[large], hidden, DECODER_STEP)}
+
+
+def spread_labels(condition: Condition) -> np.ndarray:
+    """Make labels of every class, and for each class of twelve angles around the period: (n, n_y)."""
+    columns = []
+    for part in list_parts(condition):
+        levels = np.arange(12) / 12 * part.period if isinstance(part, Cyclic) else np.arange(part.n_y)
+        columns += [levels] * len(part.columns)
+    table = np.array(list(itertools.product(*columns)))
+    return condition.encode(table if isinstance(condition, Joint) else table[:, 0])
 
 
 def pack_encoder(weights: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -170,12 +236,14 @@ def write_steps(multiples: np.ndarray) -> str:
 def write_script(out: str | Path, command: str, stem: str, content: dict[str, Any]) -> dict[str, int]:
     """Write the script `stem`.js, which assigns `content` to a global variable; return its name and size in bytes.
 
-    The variable of `test_digits` is `cvaeTestDigits`. command: what makes the file, without the `python -m` before it.
+    The variable of `test_digits` is `cvaeTestDigits`. The file is written whole or not at all. command: what makes the file, without the `python -m` before it.
     The first line of the script says so.
     """
     head = f"// Made by `python -m {command}`; not edited by hand.\n"
     text = json.dumps(content, separators=(",", ":"))
     path = Path(out, f"{stem}.js")
     path.parent.mkdir(parents=True, exist_ok=True)
-    variable = "cvae" + stem.title().replace("_", "")
-    return {path.name: path.write_bytes(f"{head}globalThis.{variable} = {text};\n".encode())}
+    variable = "cvae" + re.sub(r"\W|_", "", stem.title())
+    script = f"{head}globalThis.{variable} = {text};\n"
+    write_text(path, script)
+    return {path.name: len(script.encode())}

@@ -41,10 +41,7 @@ const FRAME = 60; // ms between the steps of a path, at least
 
 /** @typedef {[mean: number[], deviation: number[]]} Posterior - of the two latents */
 
-const { makeAnnounce, makeUnique, nameChoice, pictureChoice, show, slider } = cvaeElements;
-
-/** @param {string | number} text */
-const escape = (text) => String(text).replace(/[&<>"]/g, (character) => `&#${character.charCodeAt(0)};`);
+const { escape, makeAnnounce, makeUnique, nameChoice, pictureChoice, show, slider } = cvaeElements;
 
 /**
  * Write a name such as z1 with its number as a subscript.

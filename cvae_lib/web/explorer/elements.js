@@ -11,6 +11,9 @@ const cvaeElements = (() => {
 
   /* ---- HTML ---- */
 
+  /** @param {string | number} text */
+  const escape = (text) => String(text).replace(/[&<>"]/g, (character) => `&#${character.charCodeAt(0)};`);
+
   /**
    * A canvas for one picture of 28 by 28 pixels.
    * @param {string} part - its name in data-part
@@ -133,14 +136,16 @@ const cvaeElements = (() => {
 
   /**
    * Paint a picture.
-   * @param {HTMLCanvasElement} canvas - 28 by 28 pixels
-   * @param {ArrayLike<number>} pixels - 784 pixels in [0, 1], 0 is black
+   * @param {HTMLCanvasElement} canvas - as many pixels wide and high as the picture
+   * @param {ArrayLike<number>} pixels - row by row, in [0, 1]: one value a pixel, 0 is black, or red, green and blue
    */
   function paint(canvas, pixels) {
-    const image = new ImageData(SIDE, SIDE);
-    for (let i = 0; i < pixels.length; i++) {
-      image.data.fill(Math.round(255 * pixels[i]), 4 * i, 4 * i + 3);
-      image.data[4 * i + 3] = 255;
+    const image = new ImageData(canvas.width, canvas.height);
+    const channels = pixels.length / (canvas.width * canvas.height);
+    const offsets = channels === 1 ? [0, 0, 0] : [0, 1, 2]; // of red, green and blue
+    for (let i = 0; channels * i < pixels.length; i++) {
+      const rgb = offsets.map((offset) => Math.round(255 * pixels[channels * i + offset]));
+      image.data.set([...rgb, 255], 4 * i);
     }
     penOf(canvas).putImageData(image, 0, 0);
   }
@@ -194,6 +199,7 @@ const cvaeElements = (() => {
   }
 
   return {
+    escape,
     picture,
     nameChoice,
     pictureChoice,

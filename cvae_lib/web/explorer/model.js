@@ -1,7 +1,7 @@
 // @ts-check
 /*
- * The conditional VAE of chapter 2 in plain arithmetic: its weights, the encoder, the decoder, the two losses and the
- * prior. Nothing here touches the page, so this file also runs in node, where a test compares it with Keras.
+ * The conditional VAE of chapter 2 in plain arithmetic: its weights, the encoder, the decoder, labels, the two losses and
+ * the prior. Nothing here touches the page, so this file also runs in node, where a test compares it with Keras.
  *
  * Like all files of this folder and of _extra/explorer it is a classic script, because a browser imports no module into
  * a page that is opened from disk. Classic scripts share one scope: each file defines one constant, whose name starts
@@ -23,7 +23,7 @@
 /** @typedef {PackedBytes | PackedKernel} PackedArray */
 
 /**
- * What decoder.js and encoder.js define. The key of an array is "layer/variable".
+ * What each script of weights defines. The key of an array is "layer/variable".
  * @typedef {{model: string, sha256: string, arrays: Record<string, PackedArray>}} PackedWeights
  */
 
@@ -37,6 +37,16 @@
 /** @typedef {Record<"decoderHidden" | "xLogits", Layer>} Decoder */
 
 /** @typedef {Encoder & Decoder} Model */
+
+/** @typedef {{title: string, names: readonly (string | number)[]}} Classes - such as digits or letters */
+
+/** @typedef {{names: readonly string[], period: number}} Cyclic - numbers that begin again after a period, such as a hue */
+
+/** @typedef {Classes | Cyclic} Attribute - what a decoder may be told, as in cvae_lib/data/conditions.py */
+
+/** @typedef {{first: number, second: number, share: number}} Blend - of two classes, `share` of the second from 0 to 1 */
+
+/** @typedef {{blend: Blend, angles: Record<string, number>}} Label - the classes, and each cyclic number by its name */
 
 /** @typedef {[number, number]} Point - [z1, z2] in the latent plane, or [x, y] on the drawing pad */
 
@@ -52,15 +62,6 @@ const makeCvaeModel = () => {
   // How a multiple is written: the character of 0, and those that move the next one by REACH.
   const [ZERO, MORE, LESS] = Array.from("O~}", (character) => character.charCodeAt(0));
   const REACH = 44;
-
-  // From the names in Keras to those in this file.
-  const LAYERS = {
-    encoder_hidden: "encoderHidden",
-    z_mean: "zMean",
-    z_log_var: "zLogVar",
-    decoder_hidden: "decoderHidden",
-    x_logits: "xLogits",
-  };
 
   /**
    * Unpack an array.
@@ -94,14 +95,16 @@ const makeCvaeModel = () => {
   }
 
   /**
-   * Unpack the weights of a network.
+   * Unpack the weights of a network. A layer that is named z_mean in Keras is zMean here.
    * @param {PackedWeights} packed - the encoder or the decoder
-   * @returns {Partial<Model>} the layers of this network
+   * @returns {Record<string, Layer>} the layers of this network
    */
   function parseWeights({ arrays }) {
-    const layers = Object.entries(LAYERS)
-      .filter(([name]) => `${name}/kernel` in arrays)
-      .map(([name, key]) => [key, { kernel: unpack(arrays[`${name}/kernel`]), bias: unpack(arrays[`${name}/bias`]) }]);
+    const names = Object.keys(arrays).flatMap((key) => (key.endsWith("/kernel") ? [key.slice(0, -7)] : []));
+    const layers = names.map((name) => [
+      name.replace(/_(.)/g, (_, letter) => letter.toUpperCase()),
+      { kernel: unpack(arrays[`${name}/kernel`]), bias: unpack(arrays[`${name}/bias`]) },
+    ]);
     return Object.fromEntries(layers);
   }
 
@@ -162,16 +165,32 @@ const makeCvaeModel = () => {
 
   /**
    * Make a label: one-hot for `first`, moved by `share` towards one-hot for `second`.
-   * @param {number} first - a class, 0 to 9
-   * @param {number} second - a class, 0 to 9
+   * @param {number} first - a class, from 0 on
+   * @param {number} second - a class, from 0 on
    * @param {number} share - 0 for `first` alone, 1 for `second` alone
-   * @returns {Float64Array} 10 numbers
+   * @param {number} n - the number of classes
+   * @returns {Float64Array} n numbers
    */
-  function makeLabel(first, second = first, share = 0) {
-    const label = new Float64Array(DIGITS.length);
+  function makeLabel(first, second = first, share = 0, n = DIGITS.length) {
+    const label = new Float64Array(n);
     label[first] += 1 - share;
     label[second] += share;
     return label;
+  }
+
+  /**
+   * Make the vector of a label: those of its attributes follow each other. Cyclic numbers become all their cosines, then
+   * all their sines.
+   * @param {readonly Attribute[]} attributes
+   * @param {Label} label
+   * @returns {number[]} n_y numbers
+   */
+  function encodeAttributes(attributes, { blend: { first, second, share }, angles }) {
+    return attributes.flatMap((one) => {
+      if ("title" in one) return [...makeLabel(first, second, share, one.names.length)];
+      const turns = one.names.map((name) => (2 * Math.PI * angles[name]) / one.period);
+      return [...turns.map(Math.cos), ...turns.map(Math.sin)];
+    });
   }
 
   /* ---- The two losses, in nats an image ---- */
@@ -233,6 +252,7 @@ const makeCvaeModel = () => {
     decode,
     sigmoid,
     makeLabel,
+    encodeAttributes,
     reconstructionLoss,
     klLoss,
     drawPrior,
