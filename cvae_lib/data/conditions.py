@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+SMALLEST, LARGEST = float(np.finfo("float32").tiny), float(np.finfo("float32").max)
+
 
 def one_hot(y: ArrayLike, n_classes: int = 10) -> np.ndarray:
     """Turn integer labels, any shape, into float32 vectors of length n_classes along a new last axis.
@@ -22,6 +24,11 @@ def one_hot(y: ArrayLike, n_classes: int = 10) -> np.ndarray:
     if not np.issubdtype(y.dtype, np.integer) or (y.size and not 0 <= y.min() <= y.max() < n_classes):
         raise ValueError(f"labels: found {y!r}; expected integers from 0 to {n_classes - 1}")
     return np.eye(n_classes, dtype="float32")[y]
+
+
+def is_finite(value: Any) -> bool:
+    """Tell whether this is a real number that a float32 can hold."""
+    return isinstance(value, (int, float, np.integer, np.floating)) and bool(-LARGEST <= value <= LARGEST)
 
 
 @dataclass(frozen=True)
@@ -116,8 +123,9 @@ class Numbers(Condition):
     def __post_init__(self) -> None:
         super().__post_init__()
         n = self.n_y
-        fits = len(self.centre) == len(self.spread) in (0, n) and np.isfinite([*self.centre, *self.spread]).all()
-        if not fits or min(self.spread, default=1) <= 0:
+        fits = all(isinstance(own, tuple) and len(own) in (0, n) for own in (self.centre, self.spread))
+        fits = fits and len(self.centre) == len(self.spread) and all(map(is_finite, self.centre + self.spread))
+        if not fits or min(self.spread, default=1) < SMALLEST:
             found = f"{self.centre!r} and {self.spread!r}"
             raise ValueError(f"centre, spread: found {found}; expected {n} numbers each, or none, the spreads above 0")
 
@@ -127,10 +135,21 @@ class Numbers(Condition):
         y = cls(names).require(y).astype("float64")
         return cls(names, tuple(y.mean(axis=0).tolist()), tuple(y.std(axis=0).tolist()))
 
+    def find_fault(self, y: np.ndarray) -> tuple[str, str] | None:
+        if fault := super().find_fault(y):
+            return fault
+        if not np.isfinite(self.scale(y)).all():
+            return "numbers that are not finite once they are scaled", f"numbers near {self.centre}"
+        return None
+
+    def scale(self, y: np.ndarray) -> np.ndarray:
+        """Take away the centre and divide by the spread: float32, (n, n_y)."""
+        with np.errstate(over="ignore"):
+            return ((y - np.array(self.centre)) / self.spread if self.spread else y).astype("float32")
+
     def encode(self, y: ArrayLike) -> np.ndarray:
         """Turn labels, real numbers (n, n_y), into float32, scaled. Raises ValueError if y does not fit."""
-        y = self.require(y)
-        return ((y - np.array(self.centre)) / self.spread if self.spread else y).astype("float32")
+        return self.scale(self.require(y))
 
 
 @dataclass(frozen=True)
@@ -144,7 +163,7 @@ class Cyclic(Condition):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.period < np.inf:
+        if not is_finite(self.period) or self.period < SMALLEST:
             raise ValueError(f"period: found {self.period!r}; expected a finite number above 0")
 
     @property
@@ -169,6 +188,8 @@ class Joint(Condition):
     parts: tuple[Condition, ...]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.parts, tuple) or not all(isinstance(part, Condition) for part in self.parts):
+            raise ValueError(f"parts: found {self.parts!r}; expected a tuple of conditions")
         object.__setattr__(self, "names", tuple(column for part in self.parts for column in part.columns))
         super().__post_init__()
 

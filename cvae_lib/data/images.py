@@ -4,6 +4,7 @@ Pictures are read one at a time, and nothing is written beside them.
 """
 
 import csv
+import io
 import math
 import os
 import warnings
@@ -17,7 +18,7 @@ from tqdm import tqdm
 
 from cvae_lib.data.conditions import Classes, Condition, Cyclic, Joint, Numbers
 from cvae_lib.data.dataset import SPLIT_SEED, Dataset
-from cvae_lib.data.readers import DataError, check_dataset, explain_os_errors
+from cvae_lib.data.readers import DataError, check_dataset, explain_os_errors, open_file, shorten
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")  # Pillow's modes of grey, colour and palettes
@@ -25,6 +26,7 @@ PICTURE = f"a whole picture of one frame and 8 bits a colour: {', '.join(FORMATS
 CORRECT = "Correct the cell, or leave out the row."
 LONGEST_LINE = 1_000_000  # characters of the first line of a table
 MOST_CLASSES = 256  # so that a column of numbers or of names is not taken for classes
+LONGEST_SIDE = 10_000  # pixels of a picture that is resized
 BAR_SECONDS = 10  # reading that takes longer shows a progress bar
 
 Kind = Literal["class", "number", "angle"]
@@ -58,10 +60,11 @@ def load_images(
     """
     folder, condition = Path(folder), condition or {"label": "class"}
     for name, value, fits, expected in (
-        ("size", size, size is None or (len(size) == 2 and min(size) > 0), "(height, width)"),
+        ("size", size, size is None or is_size(size), f"(height, width), two integers from 1 to {LONGEST_SIDE:,}"),
         ("mode", mode, mode in ("L", "RGB"), "'L' or 'RGB'"),
-        ("condition", condition, all(map(is_kind, condition.values())), f"{KINDS} or a condition for each column"),
-        ("test", test, isinstance(test, str) or 0 < test < 1, "a share between 0 and 1, or the name of a column"),
+        ("ground", ground, is_colour(ground), "a colour, such as 'black' or '#ffcc00'"),
+        ("condition", condition, are_kinds(condition), f"{KINDS} or a condition for each column"),
+        ("test", test, is_share(test) or isinstance(test, str), "a share between 0 and 1, or the name of a column"),
     ):
         if not fits:
             raise DataError(name, repr(value), expected, "Correct the option.")
@@ -88,7 +91,7 @@ def read_table(path: Path, columns: Sequence[str]) -> list[Row]:
     columns = ["file", *columns]
     expected = f"a CSV table in UTF-8 with the columns {', '.join(columns)}"
     rows: dict[str, Row] = {}
-    with explain_os_errors(path, expected, "."), path.open(newline="", encoding="utf-8-sig") as file:
+    with open_file(path, expected, ".") as content, io.TextIOWrapper(content, "utf-8-sig", newline="") as file:
         try:
             first = file.readline(LONGEST_LINE)
             file.seek(0)
@@ -127,14 +130,31 @@ def list_folders(folder: Path, columns: Sequence[str]) -> list[Row]:
     return rows
 
 
-def is_kind(kind: Any) -> bool:
-    """Tell whether a column can be read as this."""
-    return len(kind.columns) == 1 if isinstance(kind, Condition) else kind in KINDS
+def are_kinds(condition: Any) -> bool:
+    """Tell whether these are columns by name, each with what it can be read as."""
+    return isinstance(condition, Mapping) and all(
+        isinstance(column, str) and (len(kind.columns) == 1 if isinstance(kind, Condition) else kind in KINDS)
+        for column, kind in condition.items()
+    )
 
 
-def shorten(names: Sequence[str]) -> str:
-    """Write names one after the other, the first ten if there are more."""
-    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+def is_size(size: Any) -> bool:
+    """Tell whether this is a height and a width of pictures."""
+    fits = isinstance(size, Sequence) and len(size) == 2
+    return fits and all(isinstance(side, int) and 0 < side <= LONGEST_SIDE for side in size)
+
+
+def is_share(test: Any) -> bool:
+    """Tell whether this is a part of all pictures."""
+    return isinstance(test, float) and 0 < test < 1
+
+
+def is_colour(ground: Any) -> bool:
+    """Tell whether Pillow knows this colour."""
+    try:
+        return bool(ImageColor.getrgb(ground))
+    except (ValueError, AttributeError, TypeError):
+        return False
 
 
 def choose_test(rows: Sequence[Row], test: float | str, source: str) -> np.ndarray:
@@ -200,14 +220,18 @@ def read_pictures(
     folder: Path, rows: Sequence[Row], size: tuple[int, int] | None, mode: str, ground: str
 ) -> np.ndarray:
     """Read the pictures of all rows: uint8, (n, height, width) or (n, height, width, 3). Raises DataError."""
-    ImageColor.getrgb(ground)  # raises ValueError for what is no colour, before a picture is read
     pixels = np.empty(0, "uint8")
     bar = tqdm(rows, "reading pictures", delay=BAR_SECONDS, mininterval=1, leave=False)
     for i, (where, cells) in enumerate(bar):
         where = f"{where}, {cells['file']}"
         picture = read_picture(find_picture(folder, cells["file"], where), where, size, mode, ground)
         if i == 0:
-            pixels = np.empty((len(rows), *picture.shape), "uint8")
+            try:
+                pixels = np.empty((len(rows), *picture.shape), "uint8")
+            except (MemoryError, ValueError) as error:
+                found = f"{len(rows):,} pictures of the shape {picture.shape}"
+                remedy = "Choose a smaller size, or write the pictures into shards, part by part."
+                raise DataError(folder, found, "as many as fit into the memory", remedy) from error
         if picture.shape != pixels.shape[1:]:
             found, expected = ("{} x {} pixels".format(*shape[:2]) for shape in (picture.shape, pixels.shape[1:]))
             remedy = "Pass size=(height, width), to which all pictures are then resized."
@@ -239,6 +263,9 @@ def read_picture(path: Path, where: str, size: tuple[int, int] | None, mode: str
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image = Image.open(file, formats=FORMATS)
+            if image.format == "PNG":  # whose checksums Pillow does not compare otherwise
+                image.verify()
+                image = Image.open(file, formats=FORMATS)
             # Pillow counts the frames of a photo that holds a smaller copy, too.
             if image.mode not in EIGHT_BITS or (getattr(image, "is_animated", False) and image.format != "MPO"):
                 found = f"a picture of the mode {image.mode} with {getattr(image, 'n_frames', 1)} frames"

@@ -6,20 +6,26 @@ with Keras' keys, or a folder of IDX files. Unset, the edition is `full` where t
 otherwise `sample`.
 """
 
+import hashlib
 import os
 import stat
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from cvae_lib.data.conditions import Classes
 from cvae_lib.data.dataset import Dataset, Edition
 from cvae_lib.data.readers import (
+    BLOCK,
     CHOOSE,
     IDX_NAMES,
     DataError,
@@ -28,6 +34,7 @@ from cvae_lib.data.readers import (
     find_idx,
     read_idx,
     read_npz,
+    warn,
 )
 
 N_CLASSES = 10
@@ -38,11 +45,14 @@ MNIST_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.n
 MNIST_FILE_SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
 # SHA-256 over the bytes of x_train, y_train, x_test, y_test as uint8: MNIST, whatever file it came in.
 MNIST_DIGEST = "06b0d1f124c4e5fa796686ade41a9b778edacc8622f2195a352ef479ad44fc16"
-CONNECT_SECONDS = 10
-DOWNLOAD_SECONDS = 300
+MNIST_FILE_BYTES = 11_490_434
+START_SECONDS = 15  # in which a download has to come into motion
+DOWNLOAD_SECONDS = 300  # in which all of it has to arrive
 
 SAMPLE_SEED = 0
 SAMPLE_TEST_PER_CLASS = 100
+
+WHITE = 0.6  # digits whose pixels are whiter on average seem to be black on white
 
 
 def load_mnist(choice: str | Path | None = None) -> Dataset:
@@ -51,7 +61,7 @@ def load_mnist(choice: str | Path | None = None) -> Dataset:
     With neither set, load MNIST where it is at hand or can be downloaded, otherwise the sample, and then say so in one
     line on standard error. Raises DataError when the named data cannot be used. Source: chapter 1.
     """
-    choice = choice or os.environ.get("CVAE_DATA")
+    choice = choice or os.environ.get("CVAE_DATA", "").strip()
     if choice == "full":
         return load_full()
     if choice == "sample":
@@ -106,50 +116,81 @@ def expand_home(path: str | Path) -> Path:
 
 
 def download(path: Path) -> None:
-    """Download MNIST to `path`.
+    """Download MNIST to `path`, after a line on standard error that says so.
 
-    Raises DataError, and leaves no file, unless all of it arrives within DOWNLOAD_SECONDS and has the right hash.
+    Raises DataError, and leaves no file, unless exactly the bytes of MNIST arrive, in time. A download that is too slow
+    to end within DOWNLOAD_SECONDS is given up at START_SECONDS, or later if it becomes slow later. So is one that has
+    not even connected, however many addresses the host has.
     """
-    import pooch
+    import requests
 
-    failure = []
+    failure: list[str] = []
+    content = bytearray()  # no file before all of it is there, and never more than MNIST
 
-    def fetch(folder: str) -> None:
+    def fetch() -> None:
+        options: Any = {"headers": {"Accept-Encoding": "identity"}, "timeout": START_SECONDS, "stream": True}
         try:
-            pooch.retrieve(
-                MNIST_URL,
-                f"sha256:{MNIST_FILE_SHA256}",
-                fname=path.name,
-                path=folder,
-                downloader=pooch.HTTPDownloader(timeout=CONNECT_SECONDS, progressbar=sys.stderr.isatty()),
-            )
+            with requests.get(MNIST_URL, **options) as response:
+                response.raise_for_status()
+                while not failure and (part := response.raw.read(BLOCK // 16, decode_content=False)):
+                    content.extend(part)
+                    if len(content) > MNIST_FILE_BYTES:
+                        failure.append(f"more than {MNIST_FILE_BYTES:,} bytes")
         except Exception as error:
-            failure.append("another SHA-256" if "hash" in str(error) else type(error).__name__)
+            failure.append(type(error).__name__)
 
-    pooch.get_logger().setLevel("WARNING")
-    try:
+    size = f"{MNIST_FILE_BYTES / 1e6:.0f} MB"
+    print(f"Downloading MNIST, {size}, to {path}. CVAE_DATA=sample does without it.", file=sys.stderr, flush=True)
+    with explain_unwritable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A download that is given up leaves its bytes in this folder, which is removed.
-        with tempfile.TemporaryDirectory(prefix="mnist-", dir=path.parent, ignore_cleanup_errors=True) as folder:
-            # The timeout of a request bounds each wait for bytes and not their sum, so a thread bounds the whole.
-            thread = threading.Thread(target=fetch, args=[folder], daemon=True)
-            thread.start()
-            thread.join(DOWNLOAD_SECONDS)
-            if thread.is_alive():
-                failure.append(f"no end after {DOWNLOAD_SECONDS} s")
-            if not failure:
-                os.replace(Path(folder) / path.name, path)
-    except OSError as error:
-        found = f"no file, and its folder cannot be written ({error.strerror or error})"
-        remedy = f"Set KERAS_HOME to a folder of yours, or {CHOOSE}"
-        raise DataError(path, found, "a folder to download MNIST to", remedy) from error
+        tempfile.TemporaryFile(dir=path.parent).close()
+    # A timeout of requests bounds each wait, for each address of the host, and not their sum. So a thread waits.
+    thread, started = threading.Thread(target=fetch, daemon=True), time.monotonic()
+    thread.start()
+    with tqdm(total=MNIST_FILE_BYTES, unit="B", unit_scale=True, leave=False, disable=None) as bar:
+        while thread.is_alive() and not failure:
+            thread.join(0.05)
+            bar.update(len(content) - bar.n)
+            seconds = time.monotonic() - started
+            if seconds > START_SECONDS and len(content) < MNIST_FILE_BYTES * seconds / DOWNLOAD_SECONDS:
+                failure.append(f"{len(content):,} bytes in {seconds:.0f} s")
+    if not failure and len(content) != MNIST_FILE_BYTES:
+        failure.append(f"{len(content):,} bytes of {MNIST_FILE_BYTES:,}")
+    if not failure and hashlib.sha256(content).hexdigest() != MNIST_FILE_SHA256:
+        failure.append("another SHA-256")
+    new = path.with_name(path.name + ".new")
     if failure:
+        with suppress(OSError):  # by a run that was killed
+            new.unlink()
         raise DataError(
             path,
             f"no file, and downloading it failed ({failure[0]})",
             MNIST_URL,
             "Connect to the network, or set CVAE_DATA to sample, to an .npz file or to a folder of IDX files.",
         )
+    with explain_unwritable(path):
+        # Two downloads at once write the same bytes to the same places of one file, and the first one renames it.
+        with open(new, "r+b", opener=lambda name, flags: os.open(name, flags | os.O_CREAT, 0o666)) as file:
+            file.write(content)
+            file.truncate()
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.replace(new, path)
+        except FileNotFoundError:
+            if not path.exists():
+                raise
+
+
+@contextmanager
+def explain_unwritable(path: Path) -> Iterator[None]:
+    """Turn an error of the operating system into a DataError about the folder of `path`."""
+    try:
+        yield
+    except OSError as error:
+        found = f"no file, and its folder cannot be written ({error.strerror or error})"
+        remedy = f"Set KERAS_HOME to a folder of yours, or {CHOOSE}"
+        raise DataError(path, found, "a folder to download MNIST to", remedy) from error
 
 
 def load_sample() -> Dataset:
@@ -190,7 +231,12 @@ def load_digits(path: str | Path) -> Dataset:
 def check_digits(raw: Mapping[str, np.ndarray], source: str, edition: Edition = "custom") -> Dataset:
     """Check four raw arrays of digits, 28 x 28 pixels and labels 0 to 9, and make a Dataset of them.
 
-    MNIST is known by its digest: its edition is "full". Raises DataError, naming `source`, for what does not fit.
+    MNIST is known by its digest: its edition is "full". Raises DataError, naming `source`, for what does not fit. A
+    line on standard error says so where the digits seem to be black on white.
     """
     digits = check_dataset(raw, source, IMAGE_SHAPE, DIGITS, edition)
+    for split, pixels in (("train", digits.pixels_train), ("test", digits.pixels_test)):
+        if (white := pixels[:1000].mean() / 255) > WHITE:
+            remedy = "MNIST's digits are white on black, with a mean of 13 %. To invert such images, store 255 - x."
+            warn(f"{source}, x_{split}", f"pixels with a mean of {white:.0%} of white", remedy)
     return replace(digits, edition="full") if digits.digest == MNIST_DIGEST else digits

@@ -3,12 +3,17 @@
 import gzip
 import hashlib
 import math
+import os
+import stat
 import struct
+import sys
+import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, BinaryIO
 
 import numpy as np
 
@@ -30,6 +35,17 @@ UNNAMED_CLASSES = Classes(tuple(str(k) for k in range(256)))
 NPZ_EXPECTED = f"an .npz file with the arrays {', '.join(KEYS)}"
 CHOOSE = "set CVAE_DATA to full or sample."
 FORMAT_REMEDY = f'See the page "Bring your own digits" for the format, or {CHOOSE}'
+
+# What a file is by its first bytes, and what to do where another kind was expected.
+KINDS = {
+    b"\x1f\x8b": ("a gzip file, ", "Unpack it, or name the folder that holds the four IDX files."),
+    b"\x93NUMPY": ("one array, ", "Store the four arrays together, by np.savez."),
+    b"\x00\x00\x08": ("an IDX file, ", "Name the folder that holds all four IDX files, and only whole ones."),
+    b"PK": ("a zip archive, ", "Is it whole, and does it have to be unpacked?"),
+}
+BLOCK = 2**20  # bytes that are read at a time
+MOST_EXPANSION = 200  # images never compress as well: a file that promises more would only fill the memory
+ALWAYS_ALLOWED = 2**24  # bytes that any file may hold: equal labels compress to almost nothing
 
 
 class DataError(BookError):
@@ -53,9 +69,51 @@ def explain_os_errors(path: str | Path, expected: str, otherwise: str = f", or {
     except PermissionError as error:
         remedy = f"Change the permissions of the path and its folders{otherwise}"
         raise DataError(path, "no permission to read it", expected, remedy) from error
-    except OSError as error:
-        found = f"the error {error.strerror or error}"
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        found = f"the error {getattr(error, 'strerror', None) or error}"
         raise DataError(path, found, expected, f"Correct the path{otherwise}") from error
+
+
+@contextmanager
+def open_file(path: Path, expected: str, otherwise: str = f", or {CHOOSE}") -> Iterator[BinaryIO]:
+    """Open a file to read its bytes. Raises DataError where that fails, and for what is no file, such as a folder.
+
+    Opening a pipe, which is no file either, would wait for ever.
+    """
+    with explain_os_errors(path, expected, otherwise):
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            found = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+            raise DataError(path, found, expected, f"Name a file{otherwise}")
+        with path.open("rb") as file:
+            yield file
+
+
+def describe_start(file: IO[bytes]) -> tuple[str, str]:
+    """Say what a file is by its first bytes, and what to do about it: the name of a file proves nothing."""
+    file.seek(0)
+    start = file.read(6)
+    kind, remedy = next((known for bytes_, known in KINDS.items() if start.startswith(bytes_)), ("", FORMAT_REMEDY))
+    return f"{kind}the first bytes {start[:4].hex(' ') or '(none)'}", remedy
+
+
+def read_promised(stream: IO[bytes], shape: tuple[int, ...], item: int, path: str | Path, on_disk: int) -> bytearray:
+    """Read what a header promises, an array of this shape with `item` bytes an element, and nothing more.
+
+    on_disk is the size of the file, in bytes. Memory is taken for bytes that have arrived, whatever the header says.
+    Raises DataError unless exactly these bytes are there, and for a compressed file that expands beyond belief.
+    """
+    size, remedy = item * math.prod(shape), "The file is damaged: copy or download it again."
+    if min(shape, default=0) < 0 or size > max(ALWAYS_ALLOWED, MOST_EXPANSION * on_disk):
+        found = f"shape {shape}, {size:,} bytes, promised by a file of {on_disk:,} bytes"
+        raise DataError(path, found, f"at most {MOST_EXPANSION} times the size of the file", remedy)
+    content = bytearray()
+    while part := stream.read(min(BLOCK, size + 1 - len(content))):
+        content += part
+    if len(content) != size:
+        found = f"{'more than ' * (len(content) > size)}{min(len(content), size)} bytes after the header"
+        raise DataError(path, found, f"{size} for shape {shape}", remedy)
+    return content
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
@@ -64,18 +122,34 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     Raises DataError for a file that cannot be read. `check_dataset` then checks the arrays.
     """
     remedy = "Is the file whole? Point CVAE_DATA at such a file, or set it to full or sample."
-    with explain_os_errors(path, NPZ_EXPECTED), path.open("rb") as file:
+    with open_file(path, NPZ_EXPECTED) as file:
         if not zipfile.is_zipfile(file):
-            raise DataError(path, "a file that cannot be read (no whole zip archive)", NPZ_EXPECTED, remedy)
-        file.seek(0)
+            found, remedy = describe_start(file)
+            raise DataError(path, f"a file that cannot be read (no whole zip archive, {found})", NPZ_EXPECTED, remedy)
         try:
-            with np.load(file, allow_pickle=False) as archive:
-                return {key: archive[key] for key in KEYS if key in archive.files}
+            with zipfile.ZipFile(file) as archive:
+                return {key: read_member(archive, key, path) for key in KEYS if f"{key}.npy" in archive.namelist()}
+        except DataError:
+            raise
         # Damaged archives raise ten kinds of errors, from zlib's own to NotImplementedError and MemoryError.
         except Exception as error:
-            pickled = "allow_pickle" in str(error)
-            found = "arrays stored with pickle" if pickled else f"a file that cannot be read ({error})"
-            raise DataError(path, found, NPZ_EXPECTED, remedy) from error
+            raise DataError(path, f"a file that cannot be read ({error!r})", NPZ_EXPECTED, remedy) from error
+
+
+def read_member(archive: zipfile.ZipFile, key: str, path: Path) -> np.ndarray:
+    """Read one array of an archive. Unlike `np.load`, reach its end, where the checksum is compared."""
+    info = archive.getinfo(f"{key}.npy")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{info.filename} is compressed by method {info.compress_type}, which np.savez never uses")
+    with archive.open(info) as member, warnings.catch_warnings(action="ignore"):
+        version = np.lib.format.read_magic(member)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, is_fortran, dtype = read(member)
+        if dtype.hasobject:
+            raise DataError(path, "arrays stored with pickle", NPZ_EXPECTED, "Store them as numbers, by np.savez.")
+        content = read_promised(member, shape, dtype.itemsize, f"{path}, {key}", path.stat().st_size)
+    array = np.frombuffer(content, dtype)
+    return array.reshape(shape[::-1]).T if is_fortran else array.reshape(shape)
 
 
 def find_idx(folder: Path, name: str) -> Path:
@@ -83,35 +157,42 @@ def find_idx(folder: Path, name: str) -> Path:
     expected = f"the four IDX files {', '.join(IDX_NAMES.values())}"
     dotted = name.replace("-idx", ".idx")
     with explain_os_errors(folder, expected):
-        for candidate in (name, f"{name}.gz", dotted, f"{dotted}.gz"):
-            if (folder / candidate).exists():
+        for candidate in (name, dotted, f"{name}.gz", f"{dotted}.gz"):
+            if (folder / candidate).is_file():  # some programs unpack each file into a folder of its name
                 return folder / candidate
-    raise DataError(folder, f"no {name} or {name}.gz", expected, f"Copy the missing file there, or {CHOOSE}")
+        there = shorten(sorted(path.name for path in folder.iterdir())) or "nothing"
+    remedy = f"Copy the missing file there, name another folder or an .npz file, or {CHOOSE}"
+    raise DataError(folder, f"no {name} or {name}.gz among {there}", expected, remedy)
+
+
+def shorten(names: Sequence[str]) -> str:
+    """Write names one after the other, the first ten if there are more."""
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """Read an IDX file of bytes, compressed if its name ends in .gz. Returns uint8, (n, height, width) or (n,).
+    """Read an IDX file of bytes, compressed by gzip or not. Returns uint8, (n, height, width) or (n,).
 
     The format: two zero bytes, type 8 (bytes), the number of axes, their sizes as big-endian uint32, then the data.
     Raises DataError for anything else.
     """
-    expected, remedy = "a whole IDX file", "Download the file again."
-    with explain_os_errors(path, expected):
-        content = path.read_bytes()
-    if path.suffix == ".gz":
+    expected = "a whole IDX file"
+    with open_file(path, expected) as file:
+        is_gzip = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        stream: IO[bytes] = gzip.GzipFile(fileobj=file) if is_gzip else file  # type: ignore[assignment]
         try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
-            raise DataError(path, f"a file that cannot be read ({error})", expected, remedy) from error
-    if content[:4] not in IDX_HEADERS or len(content) < 4 + 4 * content[3]:
-        found = f"the first bytes {content[:4].hex(' ') or '(none)'}"
-        raise DataError(path, found, "00 00 08 03 (images) or 00 00 08 01 (labels), then the sizes", remedy)
-    header = 4 + 4 * content[3]
-    shape = struct.unpack(f">{content[3]}I", content[4:header])
-    size = math.prod(shape)
-    if len(content) - header != size:
-        raise DataError(path, f"{len(content) - header} bytes after the header", f"{size} for shape {shape}", remedy)
-    return np.frombuffer(content, "uint8", offset=header).reshape(shape)
+            start = stream.read(4)
+            sizes = stream.read(4 * start[3]) if start in IDX_HEADERS else b""
+            if not sizes or len(sizes) < 4 * start[3]:
+                found, remedy = describe_start(stream)
+                raise DataError(path, found, "00 00 08 03 (images) or 00 00 08 01 (labels), then the sizes", remedy)
+            shape = struct.unpack(f">{start[3]}I", sizes)
+            content = read_promised(stream, shape, 1, path, os.fstat(file.fileno()).st_size)
+        except (gzip.BadGzipFile, EOFError, zlib.error, MemoryError) as error:
+            remedy = "Download the file again."
+            raise DataError(path, f"a file that cannot be read ({error!r})", expected, remedy) from error
+    return np.frombuffer(content, "uint8").reshape(shape)
 
 
 def check_dataset(
@@ -173,7 +254,10 @@ def check_dataset(
 
 
 def check_images(x: np.ndarray, where: str, image_shape: tuple[int, ...]) -> None:
-    """Raise DataError, naming `where`, unless x holds images of this shape, flat or not, as bytes."""
+    """Raise DataError, naming `where`, unless x holds images of this shape, flat or not, as bytes, and not only zeros.
+
+    A line on standard error says so where no pixel is above 1.
+    """
     check_shape(image_shape, where, "Reshape the images, or pass the image_shape of flat ones.")
     n_x = math.prod(image_shape)
     if x.shape[1:] not in (image_shape, (n_x,)):
@@ -183,6 +267,16 @@ def check_images(x: np.ndarray, where: str, image_shape: tuple[int, ...]) -> Non
         raise DataError(where, f"dtype {x.dtype}", "uint8, grey values 0 to 255", FORMAT_REMEDY)
     if len(x) == 0:
         raise DataError(where, "no images", "at least one", FORMAT_REMEDY)
+    brightest = x.max()
+    if brightest == 0:
+        raise DataError(where, "images that are all black", "a pixel above 0", "Do the images come from another place?")
+    if brightest == 1:
+        warn(where, "no pixel above 1 of 255, which is all but black", "If 1 is white, multiply the images by 255.")
+
+
+def warn(where: str | Path, found: str, remedy: str) -> None:
+    """Say on standard error what is strange about data that are taken as they are."""
+    print(f"{where}: found {found}. {remedy}", file=sys.stderr)
 
 
 def check_shape(image_shape: tuple[int, ...], where: str | Path, remedy: str) -> None:

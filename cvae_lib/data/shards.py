@@ -19,9 +19,10 @@ import numpy as np
 from cvae_lib.data.conditions import Classes, Condition, read_condition
 from cvae_lib.data.dataset import Dataset, ImageData
 from cvae_lib.data.mnist import expand_home, load_mnist
-from cvae_lib.data.readers import DataError, check_shape, explain_os_errors
+from cvae_lib.data.readers import DataError, check_shape, explain_os_errors, open_file
 
 MANIFEST = "manifest.json"
+LONGEST_MANIFEST = 2**26  # bytes; a shard takes about 150
 FORMAT = 1  # of the manifest and of the records
 SUFFIX = ".tfrecord"
 FRAME = 16  # bytes that TFRecord adds to a record: its length, and checksums of both
@@ -101,11 +102,11 @@ def open_shards(folder: str | Path) -> ShardedData:
     """
     folder = expand_home(folder)
     path = folder / MANIFEST
-    with explain_os_errors(path, "the manifest of a folder of shards"):
-        content = path.read_bytes()
+    with open_file(path, "the manifest of a folder of shards") as file:
+        content = file.read(LONGEST_MANIFEST)
     try:
         manifest = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(path, f"no JSON ({error})", "the manifest of a folder of shards", REMEDY) from error
     if (version := read_field(manifest, "format", int, path)) != FORMAT:
         raise DataError(f"{path}, format", str(version), f"{FORMAT}, which this version of cvae_lib reads", REMEDY)
@@ -146,7 +147,7 @@ def read_meaning(manifest: dict[str, Any], path: Path) -> Condition:
     entry = read_field(manifest, "condition", dict, path)
     try:
         return read_condition(entry)
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise DataError(
             f"{path}, condition", f"{entry!r} ({error})", "what a condition was written as", REMEDY
         ) from error

@@ -7,7 +7,7 @@ import struct
 import numpy as np
 import pytest
 
-from cvae_lib.data import DataError
+from cvae_lib.data import DataError, mnist
 from cvae_lib.data.readers import IDX_NAMES, KEYS
 
 
@@ -95,3 +95,26 @@ def refuse():
         assert before == (snapshot(folder) if folder else None)
 
     return check
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """The path of MNIST in an empty Keras cache, with CVAE_DATA unset and no way to the network."""
+    monkeypatch.delenv("CVAE_DATA", raising=False)
+    monkeypatch.delenv("KERAS_HOME", raising=False)
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    monkeypatch.setattr(mnist, "MNIST_URL", "http://127.0.0.1:9/mnist.npz")
+    monkeypatch.setattr(mnist, "START_SECONDS", 0.5)
+    return tmp_path / "home" / ".keras" / "datasets" / "mnist.npz"
+
+
+@pytest.fixture
+def pretended(tmp_path, raw, write_npz, digest_of, monkeypatch):
+    """The bytes of a file that counts as MNIST until the end of the test."""
+    content = write_npz(tmp_path / "pretended.npz", raw).read_bytes()
+    monkeypatch.setattr(mnist, "MNIST_FILE_BYTES", len(content))
+    monkeypatch.setattr(mnist, "MNIST_FILE_SHA256", hashlib.sha256(content).hexdigest())
+    monkeypatch.setattr(mnist, "MNIST_DIGEST", digest_of(raw))
+    return content

@@ -1,7 +1,6 @@
 """Reading arrays from files, what is accepted as a data set and what is refused."""
 
 import errno
-import gzip
 import io
 import pickle
 import warnings
@@ -216,13 +215,8 @@ def test_npz_that_promises_more_than_there_is_is_refused(tmp_path, raw, write_np
     np.lib.format.write_array_header_1_0(member, {"descr": "|u1", "fortran_order": False, "shape": (10**15,)})
     with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(path, "a") as archive:
         archive.writestr("x_train.npy", member.getvalue())
-    refuse(lambda: read_npz(path), path, "cannot be read", ARRAYS, tmp_path)
-
-
-def test_single_array_is_refused(tmp_path, raw, refuse):
-    path = tmp_path / "mine.npy"
-    np.save(path, raw["x_train"])
-    refuse(lambda: read_npz(path), path, "cannot be read", ARRAYS, tmp_path)
+    found = "shape (1000000000000000,), 1,000,000,000,000,000 bytes, promised by a file of"
+    refuse(lambda: read_npz(path), f"{path}, x_train", found, "200 times", tmp_path)
 
 
 def test_missing_file_is_refused(tmp_path, refuse):
@@ -259,17 +253,16 @@ def test_idx_file_is_found_by_each_of_its_names(tmp_path, name, ending):
     "spoil, found, expected",
     [
         (lambda b: b[:-1], f"{23 * 784 - 1} bytes", f"{23 * 784} for shape (23, 28, 28)"),
-        (lambda b: b + b"\x00", f"{23 * 784 + 1} bytes", f"{23 * 784} for shape (23, 28, 28)"),
-        (lambda b: b[:4] + b"\xff" * 12 + b[16:], f"{23 * 784} bytes", f"{(2**32 - 1) ** 3} for shape"),
+        (lambda b: b + b"\x00", f"more than {23 * 784} bytes", f"{23 * 784} for shape (23, 28, 28)"),
+        (lambda b: b[:4] + b"\xff" * 12 + b[16:], f"{(2**32 - 1) ** 3:,} bytes, promised by", "200 times"),
         (lambda b: b"\x00\x00\x0d" + b[3:], "00 00 0d 03", "00 00 08"),
         (lambda b: b"PK\x03\x04" + b[4:], "50 4b 03 04", "00 00 08"),
         (lambda b: b[:9], "00 00 08 03", "00 00 08"),
         (lambda b: b[:3], "00 00 08", "00 00 08"),
         (lambda b: b"", "(none)", "00 00 08"),
-        (gzip.compress, "1f 8b", "00 00 08"),
         (lambda b: b"\x00\x00\x08\x64" + b"\x00\x00\x00\x01" * 100 + b"\x00", "00 00 08 64", "00 00 08"),
     ],
-    ids="short,long,huge,floats,zip,half a header,three bytes,empty,gz without .gz,100 axes".split(","),
+    ids="short,long,huge,floats,zip,half a header,three bytes,empty,100 axes".split(","),
 )
 def test_damaged_idx_is_refused(tmp_path, raw, write_idx, refuse, spoil, found, expected):
     path = write_idx(tmp_path, raw) / IDX_NAMES["x_train"]
@@ -284,9 +277,8 @@ def test_damaged_idx_is_refused(tmp_path, raw, write_idx, refuse, spoil, found, 
         lambda b: b[:100],
         lambda b: set_byte(b, 500, b[500] ^ 255),
         lambda b: b[:-8] + bytes(8),
-        lambda b: b"no gzip",
     ],
-    ids=["end cut off", "start only", "a byte flipped", "wrong checksum", "not gzip"],
+    ids=["end cut off", "start only", "a byte flipped", "wrong checksum"],
 )
 def test_damaged_gz_is_refused(tmp_path, raw, write_idx, refuse, spoil):
     path = write_idx(tmp_path, raw, zipped=True) / f"{IDX_NAMES['x_train']}.gz"
@@ -299,7 +291,7 @@ def test_damaged_gz_is_refused(tmp_path, raw, write_idx, refuse, spoil):
 
 @pytest.mark.parametrize("read, expected", [(read_npz, ARRAYS), (read_idx, "a whole IDX file")])
 def test_folder_in_the_place_of_a_file_is_refused(tmp_path, refuse, read, expected):
-    refuse(lambda: read(tmp_path), tmp_path, "directory", expected)
+    refuse(lambda: read(tmp_path), tmp_path, "a folder", expected)
 
 
 @pytest.mark.parametrize(
