@@ -42,6 +42,27 @@ def _check_backend() -> None:
         )
 
 
+def _check_settings() -> None:
+    """Refuse settings of Keras in other numbers, in which all results would be others, or that end training early."""
+    import keras
+
+    for found, expected, where in (
+        (keras.config.floatx(), "float32", "floatx in keras.json, in the folder KERAS_HOME or ~/.keras"),
+        (os.environ.get("KERAS_MAX_EPOCHS"), None, "the environment variable KERAS_MAX_EPOCHS"),
+        (os.environ.get("KERAS_MAX_STEPS_PER_EPOCH"), None, "the environment variable KERAS_MAX_STEPS_PER_EPOCH"),
+    ):
+        if found != expected:
+            raise BookError(f"{where}: found {found!r}; expected {expected or 'none'}. Correct or remove it.")
+
+
 _check_backend()
-if "tensorflow" not in sys.modules:
-    _import_tensorflow()
+try:
+    if "tensorflow" not in sys.modules:
+        _import_tensorflow()
+    _check_settings()
+except (AssertionError, AttributeError, OSError, ValueError) as error:
+    # Keras, and matplotlib, which it loads, read their settings while they are imported.
+    raise BookError(
+        f"settings of Keras or matplotlib: found what cannot be loaded ({error!r}); expected right values in "
+        "keras.json, in the folder KERAS_HOME or ~/.keras, and in MPLBACKEND. Correct them, or delete the file."
+    ) from error

@@ -46,12 +46,14 @@ KINDS = {
 BLOCK = 2**20  # bytes that are read at a time
 MOST_EXPANSION = 200  # images never compress as well: a file that promises more would only fill the memory
 ALWAYS_ALLOWED = 2**24  # bytes that any file may hold: equal labels compress to almost nothing
+LONGEST_FOUND = 500  # characters of a message that quote what was found
 
 
 class DataError(BookError):
     """Data that cannot be used: the message says where, what was found, what was expected and what to do."""
 
     def __init__(self, where: str | Path, found: str, expected: str, remedy: str) -> None:
+        found = found if len(found) <= LONGEST_FOUND else f"{found[:LONGEST_FOUND]}…"
         super().__init__(where, found, expected, remedy)  # all of them, so that the error can be pickled
         self.where, self.found, self.expected, self.remedy = where, found, expected, remedy
 

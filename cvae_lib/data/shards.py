@@ -22,7 +22,7 @@ from cvae_lib.data.mnist import expand_home, load_mnist
 from cvae_lib.data.readers import DataError, check_shape, explain_os_errors, open_file
 
 MANIFEST = "manifest.json"
-LONGEST_MANIFEST = 2**26  # bytes; a shard takes about 150
+LONGEST_MANIFEST = 2**24  # bytes; a shard takes about 150
 FORMAT = 1  # of the manifest and of the records
 SUFFIX = ".tfrecord"
 FRAME = 16  # bytes that TFRecord adds to a record: its length, and checksums of both
