@@ -89,7 +89,7 @@ def load_data(choice: str | Path | None = None) -> Dataset | ShardedData:
 
     Raises DataError when the named data cannot be used.
     """
-    choice = choice or os.environ.get("CVAE_DATA")
+    choice = choice or os.environ.get("CVAE_DATA", "").strip()
     if choice and choice not in ("full", "sample") and os.path.exists(expand_home(choice) / MANIFEST):
         return open_shards(choice)
     return load_mnist(choice)

@@ -1,15 +1,19 @@
 """The command line: what it does and prints, its exit codes, and what it refuses before it loads TensorFlow."""
 
+import errno
 import json
 import os
+import pickle
 import shlex
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import pytest
 
-from cvae_lib.data import load_digits
+from cvae_lib import BookError, _tensorflow
+from cvae_lib.data import DataError, load_digits
 from cvae_lib.pretrained import digest_file, load_history, load_manifest
 from cvae_lib.tools import cli, sweeps
 from cvae_lib.tools.cli import main
@@ -150,6 +154,28 @@ IMPOSSIBLE = [
     (["shard", "--shards", "0"], ["--shards", "found '0'", "at least 1"]),
     (["classifier", "--epochs", "0"], ["--epochs", "found '0'", "at least 1"]),
     (["classifier", "--seed", "x"], ["--seed", "found 'x'", "at least 0"]),
+    (["train", "mnist-2d", "--epochs", "4001"], ["--epochs", "found '4001'", "at most 4000"]),
+    (["train", "mnist-2d", "--epochs", "9" * 5000], ["--epochs", f"found '{'9' * 50}…'", "at most 4000"]),
+    (["train", "mnist-2d", "--epochs", "nan"], ["--epochs", "found 'nan'", "at most 4000"]),
+    (["train", "mnist-2d", "--epochs", "1e3"], ["--epochs", "found '1e3'", "at most 4000"]),
+    (["train", "mnist-2d", "--epochs", "٣"], ["--epochs", "found '٣'", "at most 4000"]),
+    (["train", "mnist-2d", "--epochs="], ["--epochs", "found ''", "at least 1"]),
+    (["train", "mnist-2d", "--out="], ["--out", "found ''", "expected a path"]),
+    (["train", "mnist-2d", "--data="], ["--data", "found ''", "expected a path"]),
+    (["train", "mnist-2d", "--seed"], ["--seed", "expected one argument"]),
+    (["train", "mnist-2d", "mnist-20d"], ["unrecognized", "mnist-20d"]),
+    (["train", "mnist-2d", "--out=\n"], ["--out", r"found '\n'", "expected a path"]),
+    (["export", "mnist-2d", "--data="], ["--data", "found ''", "expected a path"]),
+    (["launch", "--workers", "100000", "--", "train", "mnist-2d"], ["--workers", "found '100000'", "at most"]),
+    (["launch", "--", "train", "mnist-2d", "--out="], ["--out", "found ''", "expected a path"]),
+    (["sweep", "one_run", "--workers", "100000"], ["--workers", "found '100000'", "at most"]),
+    (["shard", "--shards", "-2"], ["--shards", "found '-2'", "at least 1"]),
+    (["shard", "--shards", str(10**9)], ["--shards", f"found '{10**9}'", "at most 100000"]),
+    (["scaling", "--rounds", "0"], ["--rounds", "found '0'", "at least 1"]),
+    (["sweep", "one_run", "--cluster", "host"], ["--cluster", "found 'host'", "tcp://host:8786"]),
+    (["sweep", "one_run", "--cluster", "tcp://host:0"], ["--cluster", "found 'tcp://host:0'", "tcp://host:8786"]),
+    (["sweep", "one_run", "--cluster", "tcp://host:99999"], ["--cluster", "found", "tcp://host:8786"]),
+    (["sweep", "one_run", "--cluster="], ["--cluster", "found ''", "tcp://host:8786"]),
     (["sweep", "nonesuch"], ["name", "'nonesuch'", *cli.SWEEPS]),
     (["sweep", "five_epochs", "--workers", "2", "--cluster", "tcp://host:8786"], ["--cluster", "not allowed with"]),
     (["sweep", "five_epochs", "--workers", "0"], ["--workers", "found '0'", "at least 1"]),
@@ -172,23 +198,123 @@ def test_impossible_options_are_refused_by_name(arguments, words, capsys, monkey
 
 def test_errors_come_before_tensorflow_is_loaded(tmp_path):
     """In a process of its own, as the command runs."""
+    (tmp_path / "file").touch()
+    names = ["classifier", "train mnist-2d", "snapshots", "export mnist-2d", "shard", "sweep one_run"]
+    named = [name.split() for name in [*names, "launch -- train mnist-2d"]]
     commands = [arguments for arguments, _ in IMPOSSIBLE]
-    commands += [
-        [name, "--data", "none.npz"] for name in ("classifier", "train mnist-2d", "snapshots", "export mnist-2d")
-    ]
+    commands += [[*name, "--data", "none.npz"] for name in named]
+    commands += [[*name, "--out", out] for name in named for out in ("file", "file/below")]
+    commands += [["scaling", "--out", "file"]]
     code = (
-        "import sys; from cvae_lib.tools.cli import main\n"
-        "for command in sys.argv[1:]:\n"
+        "import json, sys; from cvae_lib.tools.cli import main\n"
+        "for command in json.loads(sys.argv[1]):\n"
         "    try:\n"
-        "        assert main(command.split()) == 1\n"
+        "        assert main(command) == 1\n"
         "    except SystemExit as error:\n"
         "        assert error.code == 2\n"
         "print([name for name in ('tensorflow', 'keras') if name in sys.modules])"
     )
-    joined = [" ".join(arguments) for arguments in commands]
-    done = subprocess.run([sys.executable, "-c", code, *joined], capture_output=True, encoding="utf-8", cwd=tmp_path)
+    started = sum(os.times()[2:4])
+    command = [sys.executable, "-c", code, json.dumps(commands)]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", cwd=tmp_path)
     assert done.stdout == "[]\n", done.stderr
-    assert done.stderr.count("none.npz: found no such file") == 4
+    assert done.stderr.count("none.npz: found no such file") == 7
+    assert done.stderr.count("error: --out file") == 15
+    assert sum(os.times()[2:4]) - started < 8  # seconds of the processor for all of them
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such folders on Windows")
+def test_a_place_that_takes_no_file_is_refused_before_anything_is_computed(tmp_path, monkeypatch, capsys):
+    """A folder of the system, a link to nothing, a folder inside a file, a full disk. Nothing is left behind."""
+    (tmp_path / "link").symlink_to("nowhere")
+    monkeypatch.setattr(cli, "load_data", lambda choice: pytest.fail("it reads the data"))
+    outs = ["/proc", "/proc/nothing", "/dev/null", "/dev/full/below", str(tmp_path / "link"), str(tmp_path / "full")]
+    (tmp_path / "full").mkdir()
+    real = tempfile.NamedTemporaryFile
+
+    def fill(dir):
+        if dir == str(tmp_path / "full"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(dir=dir)
+
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", fill)
+    for out in outs:
+        assert main(["train", "mnist-2d", "--out", out]) == 1
+        printed, error = capsys.readouterr()
+        assert printed == "" and error.count("\n") == 1
+        assert error.startswith(f"error: --out {out}: found no way to write there (")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["full", "link"]
+
+
+def run_bare(arguments, folder, **variables):
+    """Run the command as a user does, with other variables; return its exit code and its lines on standard error."""
+    settings = {name: value for name, value in os.environ.items() if name != "CVAE_DATA"} | variables
+    command = [sys.executable, "-m", "cvae_lib", *arguments]
+    done = subprocess.run(command, cwd=folder, env=settings, capture_output=True)
+    return done.returncode, done.stderr.decode().splitlines()
+
+
+@pytest.mark.parametrize(
+    "data, found", [(" none.npz ", "none.npz: found no such file"), ("\udcff", r"\udcff: found no")]
+)
+def test_the_environment_changes_no_message(tmp_path, data, found):
+    """A locale in which Python cannot print all letters, no home, and settings that matplotlib would refuse."""
+    (tmp_path / "matplotlibrc").write_bytes(b"backend: none\n\xff")
+    hostile = dict.fromkeys(("HOME", "KERAS_HOME"), "/dev/null") | {"MATPLOTLIBRC": str(tmp_path), "MPLBACKEND": "none"}
+    hostile |= {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    code, (line,) = run_bare(["train", "mnist-2d"], tmp_path, **hostile, CVAE_DATA=data)
+    assert code == 1 and line.startswith(f"error: {found}")
+
+
+KERAS = {
+    "raise ValueError('Invalid `floatx`')": "Invalid `floatx`",
+    "raise AssertionError": "AssertionError()",
+    "class config:\n    floatx = staticmethod(lambda: 'float64')": "found 'float64'; expected float32",
+}
+
+
+@pytest.mark.parametrize("code", KERAS)
+def test_settings_of_keras_that_are_wrong_are_one_line(data_file, tmp_path, code):
+    """Keras and TensorFlow are as short as they can be: loading the real ones would take seconds."""
+    for name, content in {"tensorflow": "", "keras": code}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(content, encoding="utf-8")
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    found, (line,) = run_bare(["train", "mnist-2d", "--data", data_file], tmp_path, PYTHONPATH=path)
+    assert found == 1 and line.startswith("error: ") and KERAS[code] in line and "keras.json" in line
+
+
+def test_training_is_not_cut_short_by_a_variable(monkeypatch):
+    _tensorflow._check_settings()
+    monkeypatch.setenv("KERAS_MAX_EPOCHS", "1")
+    with pytest.raises(BookError, match="KERAS_MAX_EPOCHS: found '1'; expected none"):
+        _tensorflow._check_settings()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_a_last_line_that_cannot_be_printed_is_an_error(tmp_path):
+    code = (
+        "import runpy, sys; from cvae_lib.tools import cli\n"
+        "cli.run_shard = lambda options: 'done'\n"
+        "sys.argv = ['cvae_lib', 'shard', '--out', sys.argv[1]]\n"
+        "runpy.run_module('cvae_lib', run_name='__main__')"
+    )
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 1 and done.stderr == b"error: [Errno 28] No space left on device\n"
+
+
+def test_errors_can_be_pickled():
+    """They come from other processes."""
+    kinds = [BookError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    assert {cli.OutError, DataError, sweeps.SweepError} < set(kinds)
+    for kind in kinds:
+        error = kind(*("where", "found", "expected", "remedy")[: 4 if kind is DataError else 1])
+        again = pickle.loads(pickle.dumps(error))
+        assert type(again) is kind and str(again) == str(error) and again.args == error.args
 
 
 def test_package_is_the_command():
