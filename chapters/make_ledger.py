@@ -296,8 +296,9 @@ the power $t$. Because of these differences the rows have no verdict.
 
 We know of no published figure of a conditional VAE with two latents on Fashion-MNIST that is
 measured as ours are: told the class, with the Bernoulli of the grey values, on the test images. So
-these rows stand alone, for others to compare with. {own_images} explains them. *Read* is the share
-of drawn pictures that a classifier reads as what was asked for.
+these rows stand alone, for others to compare with. *Read* is the share of drawn pictures that a
+classifier reads as what was asked for. The rows are explained in
+{own_images}.
 
 {own_rows}
 ## What this book set out to reach
