@@ -2,9 +2,9 @@
 
 `python -m cvae_lib export mnist-2d` writes three scripts, `decoder.js`, `encoder.js` and `digits.js`; a page that only
 draws digits loads the decoder alone. For a model of anything but digits it writes one script, such as `letters-2d.js`:
-the decoder with what its labels mean, for the reader who switches to it. Each script assigns one JSON object to a global variable, because a page that is
-opened from disk may load a script, but neither fetch a file nor import a module. The same model gives the same bytes on
-every machine.
+the decoder with what its labels mean, for the reader who switches to it. Each script assigns one JSON object to a
+global variable, because a page that is opened from disk may load a script, but neither fetch a file nor import a
+module. The same model gives the same bytes on every machine.
 """
 
 import base64
@@ -12,6 +12,7 @@ import itertools
 import json
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -44,12 +45,14 @@ def export(name: str, out: str | Path, choice: str | Path | None = None) -> dict
     `NAME.js`. Returns a dict from file name to size in bytes. Raises PretrainedError for an unknown name or a model
     that the page cannot run, and DataError for digits on which the model was not trained.
     """
-    check_model(name)
-    if load_condition(name) == DIGITS:
-        weights, digits = read_weights(name), load_mnist(choice)
-        if digits.digest != find_entry(name, PRETRAINED)["data"]["sha256"]:
+    entry, condition = find_entry(name, PRETRAINED), load_condition(name)
+    check_model(name, entry["configuration"], condition)
+    if condition == DIGITS:
+        digits = load_mnist(choice)
+        if digits.digest != entry["data"]["sha256"]:
             expected = f"the digits that {name} was trained on"
             raise DataError(digits.source, f"the edition {digits.edition!r}", expected, "Name them with --data.")
+        weights = read_weights(name)
         packs = {**pack_networks(name, weights), "digits": pack_digits(weights, digits)}
     else:
         packs = {name: pack_subject(name)}
@@ -59,32 +62,30 @@ def export(name: str, out: str | Path, choice: str | Path | None = None) -> dict
     return sizes
 
 
-def check_model(name: str) -> None:
-    """Raise PretrainedError unless the page can compute this model and has controls for its condition."""
-    sizes, condition = find_entry(name, PRETRAINED)["configuration"], load_condition(name)
-    n_x, is_dense = math.prod(find_shape(name)), "image_shape" not in sizes
+def check_model(name: str, sizes: Mapping[str, Any], condition: Condition) -> None:
+    """Raise PretrainedError unless the page can run a model of these sizes and has controls for its condition.
+
+    sizes: the configuration in the manifest. That of a dense model says nothing of the shape of an image.
+    """
+    n_x, side = sizes.get("n_x", math.prod(IMAGE_SHAPE)), IMAGE_SHAPE[0]
     kinds = [type(part) for part in list_parts(condition)]
     needs = [
         (f"{sizes['n_z']} latents", "2", sizes["n_z"] == 2),
-        (f"{sizes['n_layers']} hidden layers in each network", "1", sizes["n_layers"] == 1),
-        (f"images of {sizes.get('n_x', n_x)} pixels", f"{n_x} for a dense model", sizes.get("n_x", n_x) == n_x),
-        ("convolutions", "a dense model of digits, because the page also encodes", is_dense or condition != DIGITS),
+        (f"{sizes['n_layers']} hidden layers", "1", sizes["n_layers"] == 1),
+        (f"a dense model of {n_x} pixels", f"{side} x {side} of them", n_x == side**2 or "image_shape" in sizes),
+        ("convolutions", "an encoder without them for digits", "image_shape" not in sizes or condition != DIGITS),
         (
-            f"the condition {', '.join(kind.__name__ for kind in kinds)}",
-            "classes, once, and otherwise only cyclic numbers",
+            f"a condition of {', '.join(kind.__name__ for kind in kinds)}",
+            "Classes, alone or with Cyclic numbers",
             kinds.count(Classes) == 1 and {*kinds} <= {Classes, Cyclic},
         ),
     ]
     for found, expected, fits in needs:
         if not fits:
             raise PretrainedError(
-                f"{name}: found {found}; expected {expected}. The page runs other models, like mnist-2d."
+                f"{name}: found {found}; expected {expected}, which the page can run. Choose another model, such as "
+                "mnist-2d."
             )
-
-
-def find_shape(name: str) -> tuple[int, ...]:
-    """Find the shape of the images of this model. That of a dense model is not recorded, so it is taken for MNIST's."""
-    return tuple(find_entry(name, PRETRAINED)["configuration"].get("image_shape", IMAGE_SHAPE))
 
 
 def list_parts(condition: Condition) -> tuple[Condition, ...]:
@@ -108,7 +109,7 @@ def pack_subject(name: str) -> dict[str, Any]:
     condition = load_condition(name)
     return {
         **describe_origin(name),
-        "image_shape": find_shape(name),
+        "image_shape": find_entry(name, PRETRAINED)["configuration"].get("image_shape", IMAGE_SHAPE),
         "condition": [asdict(part) for part in list_parts(condition)],
         "arrays": pack_decoder(read_weights(name), condition),
     }
@@ -236,8 +237,8 @@ def write_steps(multiples: np.ndarray) -> str:
 def write_script(out: str | Path, command: str, stem: str, content: dict[str, Any]) -> dict[str, int]:
     """Write the script `stem`.js, which assigns `content` to a global variable; return its name and size in bytes.
 
-    The variable of `test_digits` is `cvaeTestDigits`. The file is written whole or not at all. command: what makes the file, without the `python -m` before it.
-    The first line of the script says so.
+    The variable of `test_digits` is `cvaeTestDigits`. The file is written whole or not at all. command: what makes it,
+    without the `python -m` before it. The first line of the script says so.
     """
     head = f"// Made by `python -m {command}`; not edited by hand.\n"
     text = json.dumps(content, separators=(",", ":"))

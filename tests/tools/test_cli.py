@@ -328,7 +328,7 @@ def test_package_is_the_command():
     [
         (["train", "tiny", "--data", "none.npz"], ["none.npz", "no such file"]),
         (["sweep", "five_epochs", "--data", "none.npz"], ["none.npz", "no such file"]),
-        (["export", "mnist-2d"], ["custom", "MNIST"]),
+        (["export", "mnist-2d"], ["custom", "trained on"]),
         (["export", "mnist-20d"], ["mnist-20d", "20 latents", "mnist-2d"]),
         (["export", "mnist-2d-deep"], ["mnist-2d-deep", "3 hidden layers", "mnist-2d"]),
     ],
