@@ -133,8 +133,11 @@ def test_another_backend_is_refused_in_one_line(before, environment, where):
 
 def test_an_empty_choice_of_backend_is_none():
     """As it is for Keras, which then reads its settings file."""
-    code = "import os, sys; sys.modules['tensorflow'] = sys; import cvae_lib._tensorflow; print(os.environ[{!r}])"
-    assert run(code.format("KERAS_BACKEND"), KERAS_BACKEND="").stdout == "tensorflow\n"
+    other = OTHER_KERAS.replace('"jax"', '"tensorflow", floatx=lambda: "float32"')
+    code = (
+        f"{other}sys.modules['tensorflow'] = sys; import cvae_lib._tensorflow, os; print(os.environ['KERAS_BACKEND'])"
+    )
+    assert run(code, KERAS_BACKEND="").stdout == "tensorflow\n"
 
 
 # What is written

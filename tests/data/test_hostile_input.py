@@ -59,9 +59,9 @@ def zip_of(member, compression=zipfile.ZIP_DEFLATED, name="x_train.npy"):
 
 def tar_of(content):
     file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w:gz") as archive:
+    with tarfile.TarFile(fileobj=file, mode="w") as archive:
         archive.addfile(tarfile.TarInfo("x"), io.BytesIO(content))
-    return file.getvalue()
+    return gzip.compress(file.getvalue())
 
 
 def save(array, saver=np.save):

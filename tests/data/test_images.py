@@ -319,7 +319,7 @@ def test_options_that_do_not_fit_are_refused(own, options, where, found):
 
 
 def test_a_ground_that_is_no_colour_is_refused(own):
-    with pytest.raises(ValueError, match="unknown color specifier: 'colourless'"):
+    with pytest.raises(DataError, match="ground: found 'colourless'; expected a colour, such as"):
         own.load(ground="colourless")
 
 
@@ -334,7 +334,7 @@ def test_a_column_of_numbers_is_not_taken_for_classes(own):
 def test_places_that_do_not_exist_are_refused(own, tmp_path):
     for folder, table, found in (
         (own.folder, tmp_path / "none.csv", "no such file"),
-        (own.folder, own.folder, "Is a directory"),
+        (own.folder, own.folder, "a folder"),
         (tmp_path / "none", own.table, "no such file"),
         (own.table, own.table, "no such file"),
         (tmp_path / "none", None, "no such file"),
