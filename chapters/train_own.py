@@ -234,7 +234,7 @@ CONDITIONS = partial(Own, "17_other_conditions")
 SLANT = Recipe(n_hidden=352, learning_rate=2e-3, schedule="cosine", epochs=30, patience=30)
 FEW_DIGITS = Recipe(n_hidden=256, learning_rate=4e-3, schedule="cosine", epochs=8, patience=8)
 TEN_TIMES = replace(FEW_DIGITS, epochs=80, patience=80)  # as many steps with a tenth of the digits
-FEW_EPOCHS = replace(LETTERS, learning_rate=2e-3, schedule="cosine", epochs=8)
+SHORTER = replace(LETTERS, learning_rate=2e-3, schedule="cosine", epochs=18)
 OWN |= {
     "mnist-2d-slant": CONDITIONS("tell_shapes", SLANT, measure_shapes, seeds=(1,), ships=True),
     "few digits": CONDITIONS("few_digits", FEW_DIGITS, measure_digits),
@@ -251,10 +251,10 @@ OWN |= {
     "digit as a number": CONDITIONS("number_digits", FEW_DIGITS, measure_labels),
     "two random numbers a digit": CONDITIONS("embed_digits", FEW_DIGITS, measure_labels, arguments=(False,)),
     "two learnt numbers a digit": CONDITIONS("embed_digits", FEW_DIGITS, measure_labels, arguments=(True,)),
-    "letter and hue": CONDITIONS("make_letters", FEW_EPOCHS, measure_letters),
-    "letter and hue, some withheld": CONDITIONS("withhold", FEW_EPOCHS, measure_letters),
-    "letter": CONDITIONS("hide_hue", FEW_EPOCHS, measure_letters),
-    "letter, hue as a number": CONDITIONS("number_hue", FEW_EPOCHS, measure_letters),
+    "letter and hue": CONDITIONS("make_letters", SHORTER, measure_letters),
+    "letter and hue, some withheld": CONDITIONS("withhold", SHORTER, measure_letters),
+    "letter": CONDITIONS("hide_hue", SHORTER, measure_letters),
+    "letter, hue as a number": CONDITIONS("number_hue", SHORTER, measure_letters),
 }
 
 
