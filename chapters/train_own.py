@@ -38,6 +38,7 @@ from cvae_lib.training.loop import train
 from cvae_lib.training.recipes import RECIPES, Recipe
 
 CHAPTERS = Path(__file__).parent
+sys.path.append(str(CHAPTERS))  # a page may import this script by its name
 RESULTS = {"16_your_own_images": "own_images", "17_other_conditions": "other_conditions"}  # the table of each chapter
 
 Measure = Callable[["Own", Any], dict[str, Any]]
