@@ -140,7 +140,8 @@ def describe(out, old, new):
         rows = content["rows"] if name == "five_epochs.json" else None
         is_part = rows is not None and rows == new[name]["rows"][: len(rows)]  # a table grows row by row
         assert content in (old.get(name), new.get(name)) or is_part, name
-    for entry in load_manifest(out).values():
+    is_trained = any(name.endswith(".h5") for name in found)
+    for entry in load_manifest(out).values() if is_trained else ():
         try:
             for file in entry["sha256"]:
                 check_file(out, file, entry)
@@ -209,11 +210,11 @@ def try_command(name, folder, every=1):
             assert took < 5 and code != -number, (where, code, took)
             assert code == 0 or (errors.count("\n") == 2 and errors.startswith("\nInterrupted. ")), (where, errors)
         state = describe(out, old, new)
-        run(arguments, out)
-        assert read_all(out) == new, where
-        assert sorted(map(str, whole.rglob("*"))) == sorted(
-            str(whole / path.relative_to(out)) for path in out.rglob("*")
-        ), where
+        if name != "shard" or state != "the new files":  # shards are never written over others
+            run(arguments, out)
+            assert read_all(out) == new, where
+            names = [sorted(path.relative_to(folder) for path in folder.rglob("*")) for folder in (out, whole)]
+            assert names[0] == names[1], where
         shutil.rmtree(out)
         print(f"{name}: {kind}, {number.name}, {state}, {took:.1f} s", file=sys.stderr, flush=True)
         yield kind, number.name, state, took
