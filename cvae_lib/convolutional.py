@@ -40,9 +40,12 @@ def build_convolutional_encoder(
     x = keras.Input((math.prod(image_shape),), name="x")
     label = keras.Input((n_y,), name="label")
     h = keras.layers.Reshape((*image_shape, 1)[:3], name="picture")(x)
-    for channels in CHANNELS:
-        h = keras.layers.Conv2D(channels, activation="relu", **CONVOLUTION)(h)
-    h = keras.layers.Concatenate(name="x_and_label")([keras.layers.Flatten()(h), label])
+    # Every layer has a name, because Keras would number it in its process, and the file of weights holds the names.
+    for number, channels in enumerate(CHANNELS, start=1):
+        name = f"encoder_convolution_{number}"
+        h = keras.layers.Conv2D(channels, activation="relu", name=name, **CONVOLUTION)(h)
+    h = keras.layers.Flatten(name="found")(h)
+    h = keras.layers.Concatenate(name="x_and_label")([h, label])
     h = add_hidden(h, n_hidden, n_layers, "encoder")
     z_mean, z_log_var = (keras.layers.Dense(n_z, name=name)(h) for name in ("z_mean", "z_log_var"))
     return keras.Model([x, label], [z_mean, z_log_var, Sampling(seed, name="z")([z_mean, z_log_var])], name="encoder")
@@ -64,8 +67,11 @@ def build_convolutional_decoder(
     h = keras.layers.Reshape(small)(h)
     h = keras.layers.Conv2DTranspose(CHANNELS[0], activation="relu", name="half_picture", **CONVOLUTION)(h)
     h = keras.layers.Conv2DTranspose(channels, name="whole_picture", **CONVOLUTION)(h)
+    h = keras.layers.Reshape(small, name="small_channels")(h)
+    h = keras.layers.Conv2DTranspose(CHANNELS[0], activation="relu", name="decoder_convolution_1", **CONVOLUTION)(h)
+    h = keras.layers.Conv2DTranspose(channels, name="decoder_convolution_2", **CONVOLUTION)(h)
     cut = ((0, 4 * small[0] - height), (0, 4 * small[1] - width))
-    h = keras.layers.Cropping2D(cut, data_format="channels_last")(h)
+    h = keras.layers.Cropping2D(cut, data_format="channels_last", name="cut")(h)
     return keras.Model([z, label], keras.layers.Flatten(name="x_logits")(h), name="decoder")
 
 
