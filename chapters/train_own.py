@@ -244,8 +244,9 @@ OWN |= {
     **{
         f"{100 * share:.0f} % wrong, {how}": CONDITIONS(make, FEW_DIGITS, measure_labels, arguments=(share,))
         for share in (0.01, 0.05, 0.2)
-        for how, make in (("as given", "mislabel"), ("confusion told", "tell_confusion"), ("read again", "reread"))
+        for how, make in (("as given", "mislabel"), ("read again", "reread"))
     },
+    "20 % wrong, confusion told": CONDITIONS("tell_confusion", FEW_DIGITS, measure_labels, arguments=(0.2,)),
     "10 % known, others left out": CONDITIONS("keep_known", TEN_TIMES, measure_labels),
     "10 % known, others uniform": CONDITIONS("tell_unknown", FEW_DIGITS, measure_labels),
     "10 % known, others read": CONDITIONS("read_unknown", FEW_DIGITS, measure_labels),
