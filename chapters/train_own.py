@@ -28,10 +28,11 @@ import numpy as np
 from cvae_lib import BookError
 from cvae_lib.data import Classes, Dataset, Joint
 from cvae_lib.evaluate import decode, encode, sampled_elbo, score_labels
+from cvae_lib.files import write_text
 from cvae_lib.likelihood import make_grid
 from cvae_lib.metrics import measure_shape
 from cvae_lib.pictures import tile, write_png
-from cvae_lib.pretrained import PRETRAINED, describe_versions, load_pretrained, write_text
+from cvae_lib.pretrained import PRETRAINED, describe_versions, load_pretrained
 from cvae_lib.tools.digit_classifier import NAME, build_classifier, load_classifier, read_digits, train_classifier
 from cvae_lib.tools.sweeps import measure_exact_likelihood
 from cvae_lib.training.loop import train

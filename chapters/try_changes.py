@@ -22,8 +22,9 @@ from keras import ops
 
 from cvae_lib import BookError
 from cvae_lib.data import Dataset, hold_out, load_mnist
+from cvae_lib.files import write_text
 from cvae_lib.model import CVAE
-from cvae_lib.pretrained import describe_versions, write_text
+from cvae_lib.pretrained import describe_versions
 from cvae_lib.tools.sweeps import THIRTY_EPOCHS, measure_exact_likelihood
 from cvae_lib.training.recipes import Recipe
 

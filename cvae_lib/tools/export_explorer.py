@@ -21,7 +21,8 @@ import numpy as np
 
 from cvae_lib.data import Classes, Condition, Cyclic, DataError, Dataset, Joint, load_mnist, load_sample, one_hot
 from cvae_lib.data.mnist import DIGITS, IMAGE_SHAPE
-from cvae_lib.pretrained import PRETRAINED, PretrainedError, find_entry, load_condition, load_pretrained, write_text
+from cvae_lib.files import hold, write_beside
+from cvae_lib.pretrained import PRETRAINED, PretrainedError, find_entry, load_condition, load_pretrained
 
 # The large kernels are stored in whole multiples of a step, rounded so that the layer's outputs hardly change. With
 # these steps pixels are within 0.01 of Keras', latents within 0.01, and losses within 0.2 nats. Rounded to the nearest
@@ -31,6 +32,7 @@ ENCODER_STEP = 0.0015
 # A multiple from -44 to 44 is one printable character; before it, each "~" adds 44 and each "}" takes 44 away.
 ZERO, MORE, LESS, REACH = ord("O"), "~", "}", 44
 DAMPING = 0.001  # of the inputs' mean square, added to each: an input that is always zero keeps its nearest multiple
+DECODER_LAYERS = ("decoder_", "small_picture", "x_logits")  # how the names of its layers begin
 POINTS_PER_CLASS = 300
 TEST_PER_CLASS = 5
 # Latents are stored as whole multiples of this: a fifth of a pixel on the page.
@@ -56,10 +58,7 @@ def export(name: str, out: str | Path, choice: str | Path | None = None) -> dict
         packs = {**pack_networks(name, weights), "digits": pack_digits(weights, digits)}
     else:
         packs = {name: pack_subject(name)}
-    sizes: dict[str, int] = {}
-    for stem, content in packs.items():
-        sizes |= write_script(out, f"cvae_lib export {name}", stem, content)
-    return sizes
+    return write_scripts(out, f"cvae_lib export {name}", packs)
 
 
 def check_model(name: str, sizes: Mapping[str, Any], condition: Condition) -> None:
@@ -128,8 +127,7 @@ def pack_decoder(weights: dict[str, np.ndarray], condition: Condition) -> dict[s
     inputs = np.concatenate([np.tile(codes, (len(labels), 1)), np.repeat(labels, len(codes), axis=0)], axis=1)
     hidden = compute_hidden(weights, "decoder_hidden", inputs)
     large = "x_logits/kernel" if "x_logits/kernel" in weights else "small_picture/kernel"
-    layers = ("decoder_hidden", "x_logits", "small_picture", "half_picture", "whole_picture")
-    small = [key for key in weights if key.split("/")[0] in layers and key != large]
+    small = [key for key in weights if key.startswith(DECODER_LAYERS) and key != large]
     return {**pack_small(weights, *small), large: pack_kernel(weights[large], hidden, DECODER_STEP)}
 
 
@@ -234,17 +232,21 @@ def write_steps(multiples: np.ndarray) -> str:
     return "".join(text)
 
 
-def write_script(out: str | Path, command: str, stem: str, content: dict[str, Any]) -> dict[str, int]:
-    """Write the script `stem`.js, which assigns `content` to a global variable; return its name and size in bytes.
+def write_scripts(out: str | Path, command: str, packs: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
+    """Write a script for each stem, which assigns its content to a global variable; return their names and sizes.
 
-    The variable of `test_digits` is `cvaeTestDigits`. The file is written whole or not at all. command: what makes it,
-    without the `python -m` before it. The first line of the script says so.
+    The script of `test_digits` is `test_digits.js`, and its variable `cvaeTestDigits`. All are written before the first
+    takes its place. command: what makes them, without the `python -m` before it, as the first line of each says. The
+    sizes are in bytes. Raises BusyError while another process writes them.
     """
-    head = f"// Made by `python -m {command}`; not edited by hand.\n"
-    text = json.dumps(content, separators=(",", ":"))
-    path = Path(out, f"{stem}.js")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    variable = "cvae" + re.sub(r"\W|_", "", stem.title())
-    script = f"{head}globalThis.{variable} = {text};\n"
-    write_text(path, script)
-    return {path.name: len(script.encode())}
+    scripts = {}
+    for stem, content in packs.items():
+        variable = "cvae" + re.sub(r"\W|_", "", stem.title())
+        text = json.dumps(content, separators=(",", ":"))
+        head = f"// Made by `python -m {command}`; not edited by hand."
+        scripts[Path(out, f"{stem}.js")] = f"{head}\nglobalThis.{variable} = {text};\n".encode()
+    Path(out).mkdir(parents=True, exist_ok=True)
+    with hold(min(scripts)), write_beside(*scripts) as new:
+        for path, script in zip(new, scripts.values(), strict=True):
+            path.write_bytes(script)
+    return {path.name: len(script) for path, script in scripts.items()}

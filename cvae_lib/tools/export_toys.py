@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from cvae_lib.data import DataError, Dataset, load_mnist
-from cvae_lib.tools.export_explorer import pack_array, write_script
+from cvae_lib.tools.export_explorer import pack_array
 
 NAME = "mnist-2d"
 OUT = "_extra/toys"
@@ -46,7 +46,7 @@ def export_toys(out: str | Path, digits: Dataset) -> dict[str, int]:
         "exact": round_list(exact, 2),
         "epsilon": round_list(spread_draws(), 3),
     }
-    return write_script(out, "cvae_lib.tools.export_toys", "posteriors", content)
+    return write_scripts(out, "cvae_lib.tools.export_toys", {"posteriors": content})
 
 
 def spread_draws() -> np.ndarray:

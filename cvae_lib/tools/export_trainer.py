@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 
 from cvae_lib.data import DataError, Dataset, load_mnist
-from cvae_lib.files import hold
-from cvae_lib.tools.export_explorer import first_of_each, write_script
+from cvae_lib.tools.export_explorer import first_of_each, write_scripts
 
 OUT = "_extra/trainer"
 LEVELS = 15  # the highest
@@ -43,12 +42,8 @@ def export_trainer(out: str | Path, digits: Dataset) -> dict[str, int]:
         "more_digits": train[n:],
         "test_digits": take_turns(digits.pixels_test, digits.y_test, TEST_PER_CLASS),
     }
-    out, sizes = Path(out), dict[str, int]()
-    out.mkdir(parents=True, exist_ok=True)
-    with hold(out / "train_digits.js"):
-        for stem, pixels in packs.items():
-            sizes |= write_script(out, "cvae_lib.tools.export_trainer", stem, pack_levels(pixels))
-    return sizes
+    levels = {stem: pack_levels(pixels) for stem, pixels in packs.items()}
+    return write_scripts(out, "cvae_lib.tools.export_trainer", levels)
 
 
 def take_turns(pixels: np.ndarray, y: np.ndarray, n: int) -> np.ndarray:

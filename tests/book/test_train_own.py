@@ -138,7 +138,9 @@ def tiny(monkeypatch, tmp_path):
 
 def test_rows_and_weights_are_written_and_older_rows_stay(tiny, capfd):
     table = tiny / "results" / "own_images.json"
-    table.write_text(json.dumps({"rows": [{"name": "tiny", "seed": seed, "old": True} for seed in (1, 3)]}))
+    table.write_text(
+        json.dumps({"rows": [{"name": "tiny", "seed": seed, "old": True} for seed in (1, 3)]}), encoding="utf-8"
+    )
     assert train_own.main(["tiny", "--out", str(tiny)]) == 0
     rows = json.loads(table.read_text(encoding="utf-8"))["rows"]
     assert [(row["seed"], "old" in row) for row in rows] == [(1, False), (2, False), (3, True)]

@@ -18,7 +18,7 @@ from cvae_lib.tools.export_explorer import (
     read_weights,
     round_kernel,
     spread_labels,
-    write_script,
+    write_scripts,
     write_steps,
 )
 
@@ -39,9 +39,8 @@ def check_script(name, folder, model):
 
 def test_weights_are_those_of_the_shipped_model(tmp_path):
     """The export is reproducible from the shipped weights, and small."""
-    for stem, content in pack_networks(MODEL, read_weights(MODEL)).items():
-        write_script(tmp_path, f"cvae_lib export {MODEL}", stem, content)
-        check_script(f"{stem}.js", tmp_path, MODEL)
+    for name in write_scripts(tmp_path, f"cvae_lib export {MODEL}", pack_networks(MODEL, read_weights(MODEL))):
+        check_script(name, tmp_path, MODEL)
 
 
 @pytest.mark.parametrize("name", OTHERS)
