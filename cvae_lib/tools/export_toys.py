@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from cvae_lib.data import DataError, Dataset, load_mnist
-from cvae_lib.tools.export_explorer import pack_array
+from cvae_lib.tools.export_explorer import pack_array, write_scripts
 
 NAME = "mnist-2d"
 OUT = "_extra/toys"
