@@ -121,7 +121,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--data", type=path, help="MNIST: full, an .npz file or a folder of IDX files (default: CVAE_DATA)"
     )
     add_out(command, "_extra/explorer")
-    command.set_defaults(run=run_export, interrupted="Export again: the files may belong to two models.")
+    command.set_defaults(run=run_export, interrupted="Nothing was written; the same command begins again.")
     return parser
 
 
