@@ -281,5 +281,10 @@ def read_picture(path: Path, where: str, size: tuple[int, int] | None, mode: str
     except DataError:
         raise
     except Exception as error:  # damaged pictures raise ten kinds of errors, from SyntaxError to MemoryError
-        reason = "no picture" if isinstance(error, UnidentifiedImageError) else error
-        raise DataError(where, f"a file that cannot be read ({reason})", PICTURE, remedy) from error
+        # Pillow's own words for the damage change from version to version; they stay in the traceback.
+        found = "a damaged or incomplete picture"
+        if isinstance(error, UnidentifiedImageError):
+            found = "no picture"
+        elif isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError)):
+            found = "a picture with more pixels than may be read"
+        raise DataError(where, found, PICTURE, remedy) from error

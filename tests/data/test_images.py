@@ -410,8 +410,8 @@ FRAMES = {"save_all": True, "append_images": [Image.new("L", (5, 6), 200)]}
 BAD_PICTURES = {
     "empty": (lambda: b"", "no picture"),
     "text": (lambda: b"file,label\n", "no picture"),
-    "cut off": (lambda: saved(Image.effect_noise((50, 60), 50), "PNG")[:1500], "cannot be read"),
-    "a cut-off JPEG": (lambda: saved(Image.effect_noise((50, 60), 50), "JPEG")[:900], "truncated"),
+    "cut off": (lambda: saved(Image.effect_noise((50, 60), 50), "PNG")[:1500], "a damaged or incomplete picture"),
+    "a cut-off JPEG": (lambda: saved(Image.effect_noise((50, 60), 50), "JPEG")[:900], "a damaged or incomplete picture"),
     "another size": (lambda: saved(Image.new("RGB", (6, 5)), "PNG"), "5 x 6 pixels"),
     "an animation": (lambda: saved(Image.new("L", (5, 6)), "GIF", **FRAMES), "2 frames"),
     "an animated PNG": (lambda: saved(Image.new("L", (5, 6)), "PNG", **FRAMES), "2 frames"),
@@ -422,8 +422,8 @@ BAD_PICTURES = {
     "floats": (lambda: saved(Image.new("F", (5, 6)), "TIFF"), "mode F"),
     "a document": (lambda: saved(Image.new("RGB", (5, 6)), "PDF"), "no picture"),
     "PostScript, which would run": (lambda: saved(Image.new("RGB", (5, 6)), "EPS"), "no picture"),
-    "a bomb": (lambda: png_of(10_000, 10_000), "exceeds limit"),
-    "a larger bomb": (lambda: png_of(20_000, 20_000), "exceeds limit"),
+    "a bomb": (lambda: png_of(10_000, 10_000), "more pixels than may be read"),
+    "a larger bomb": (lambda: png_of(20_000, 20_000), "more pixels than may be read"),
 }
 
 
