@@ -5,7 +5,7 @@
  */
 "use strict";
 
-/** @typedef {Record<"decoderHidden" | "smallPicture" | "halfPicture" | "wholePicture", Layer>} ConvolutionalDecoder */
+/** @typedef {Record<"decoderHidden" | "smallPicture" | "decoderConvolution1" | "decoderConvolution2", Layer>} ConvolutionalDecoder */
 
 const cvaeConvolutional = (() => {
   const { dense, relu } = cvaeModel;
@@ -49,8 +49,8 @@ const cvaeConvolutional = (() => {
   function decode(model, z, label, [height, width, channels = 1]) {
     const [rows, columns] = [Math.ceil(height / 4), Math.ceil(width / 4)];
     const small = relu(dense(model.smallPicture, relu(dense(model.decoderHidden, z, label))));
-    const half = relu(enlarge(model.halfPicture, small, rows, columns));
-    const whole = enlarge(model.wholePicture, half, 2 * rows, 2 * columns);
+    const half = relu(enlarge(model.decoderConvolution1, small, rows, columns));
+    const whole = enlarge(model.decoderConvolution2, half, 2 * rows, 2 * columns);
     // What was drawn too large is cut at the end.
     const size = width * channels;
     const starts = Array.from({ length: height }, (_, row) => row * 4 * columns * channels);
