@@ -302,8 +302,9 @@ We know of no published figure of a conditional VAE with two latents on Fashion-
 measured as ours are: told the class, with the Bernoulli of the grey values, on the test images. So
 these rows stand alone, for others to compare with. *Read* is the share of drawn pictures that a
 classifier reads as what was asked for. The rows are explained in
-{own_images}, the last one in {other_conditions}: this model is told the slant and the
-stroke of each digit, too, so its loss answers another question than those above.
+{own_images}, the last one in
+{other_conditions}: this model is told the slant and the
+stroke of each digit, too, so its loss answers another question than that of `mnist-2d`.
 
 {own_rows}
 ## What this book set out to reach

@@ -86,7 +86,7 @@ def test_letters_depend_on_the_seed_alone():
 def test_other_images_in_its_form_are_refused(tmp_path, monkeypatch):
     digits = PAGE["make_digits"]()
     path = tmp_path / "own.npz"
-    x = np.zeros((20, 28, 28), "uint8")
+    x = np.full((20, 28, 28), 9, "uint8")
     np.savez(path, x_train=x, y_train=np.arange(20) % 10, x_test=x, y_test=np.arange(20) % 10)
     with pytest.raises(DataError, match="images of the digest .*expected Fashion-MNIST"):
         PAGE["load_fashion"](path)

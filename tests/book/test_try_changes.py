@@ -52,7 +52,7 @@ def test_residual_layers_add_to_their_normalised_input():
 
 
 def test_a_change_is_trained_and_its_row_stored(tmp_path, monkeypatch, capsys):
-    images = {f"x_{part}": np.zeros((n, 28, 28), "uint8") for part, n in (("train", 40), ("test", 20))}
+    images = {f"x_{part}": np.full((n, 28, 28), 9, "uint8") for part, n in (("train", 40), ("test", 20))}
     np.savez(tmp_path / "digits.npz", **images, y_train=np.arange(40) % 10, y_test=np.arange(20) % 10)
     monkeypatch.setenv("CVAE_DATA", str(tmp_path / "digits.npz"))
     monkeypatch.setattr(try_changes, "RESULTS", tmp_path / "changes.json")
