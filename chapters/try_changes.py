@@ -5,6 +5,9 @@
 Each change is a few lines of plain Keras here, so that one of your own takes as many. "unchanged" is what the others
 are compared with: the same recipe, trained and measured by this script. The rows go to `chapters/results/changes.json`,
 beside those that are there. The data are those that CVAE_DATA names.
+
+With `--chosen` it changes `mnist-2d-deep`, the recipe that the chapter chooses, trains on all training digits and
+measures on the test digits. Those rows go to `chapters/results/chosen_changed.json`.
 """
 
 import argparse
@@ -22,13 +25,16 @@ from keras import ops
 
 from cvae_lib import BookError
 from cvae_lib.data import Dataset, hold_out, load_mnist
+from cvae_lib.evaluate import encode
 from cvae_lib.files import write_text
+from cvae_lib.likelihood import best_gaussians, make_grid
 from cvae_lib.model import CVAE
 from cvae_lib.pretrained import describe_versions
 from cvae_lib.tools.sweeps import THIRTY_EPOCHS, measure_exact_likelihood
-from cvae_lib.training.recipes import Recipe
+from cvae_lib.training.recipes import RECIPES, Recipe
 
 RESULTS = Path(__file__).parent / "results" / "changes.json"
+CHOSEN_RESULTS = RESULTS.with_name("chosen_changed.json")
 
 
 class ResidualDecoderCVAE(CVAE):
@@ -108,14 +114,21 @@ def train_changed(change: str, seed: int, recipe: Recipe, data: Dataset) -> CVAE
     return model
 
 
-def read_rows(data: dict[str, str]) -> dict[tuple[str, int], dict[str, Any]]:
+def measure_fitted(model: CVAE, data: Dataset, n: int = 1000) -> float:
+    """Measure the negative ELBO of n random test images, each with the best Gaussian of its own: nats an image."""
+    some = np.random.default_rng(0).permutation(data.n_test)[:n]
+    x, label = data.x_test[some], data.label_test[some]
+    return -best_gaussians(model, x, label, *encode(model, x, label), make_grid(6, 200))[2].mean()
+
+
+def read_rows(path: Path, data: dict[str, str]) -> dict[tuple[str, int], dict[str, Any]]:
     """Read the stored rows, by change and seed. Raises BookError where they were measured on other data than these."""
-    if not RESULTS.exists():
+    if not path.exists():
         return {}
-    table = json.loads(RESULTS.read_text(encoding="utf-8"))
+    table = json.loads(path.read_text(encoding="utf-8"))
     if table["data"] != data:
         raise BookError(
-            f"{RESULTS}: found rows measured on other data, {table['data']}; expected {data}. Choose the data by "
+            f"{path}: found rows measured on other data, {table['data']}; expected {data}. Choose the data by "
             "CVAE_DATA, or move the file away."
         )
     return {(row["name"], row["seed"]): row for row in table["rows"]}
@@ -126,25 +139,30 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Train the base recipe of 30 epochs with a change, and measure it.")
     parser.add_argument("change", choices=CHANGES)
     parser.add_argument("seeds", type=int, nargs="+")
+    parser.add_argument("--chosen", action="store_true", help="change the chosen recipe, and measure on test digits")
     options = parser.parse_args(arguments)
     digits = load_mnist()
     measured_on = {"edition": digits.edition, "sha256": digits.digest}
-    rows = read_rows(measured_on)
-    data = hold_out(digits, THIRTY_EPOCHS.held_out)
+    recipe = RECIPES["mnist-2d-deep"] if options.chosen else THIRTY_EPOCHS
+    path = CHOSEN_RESULTS if options.chosen else RESULTS
+    rows = read_rows(path, measured_on)
+    data = hold_out(digits, recipe.held_out) if recipe.held_out else digits
     for seed in options.seeds:
         started = time.process_time()
-        model = train_changed(options.change, seed, THIRTY_EPOCHS, data)
+        model = train_changed(options.change, seed, recipe, data)
         row = {"name": options.change, "seed": seed, "cpu_seconds": round(time.process_time() - started, 1)}
-        measured = measure_exact_likelihood(model, THIRTY_EPOCHS, data)
+        measured = measure_exact_likelihood(model, recipe, data)
+        if options.chosen:
+            measured["fitted"] = measure_fitted(model, data)
         rows[options.change, seed] = row = {**row, **{key: round(value, 4) for key, value in measured.items()}}
         print(row, flush=True)
         table = {
             "rows": [rows[change, seed] for change in CHANGES for seed in sorted(s for c, s in rows if c == change)],
-            "command": "python3 chapters/try_changes.py NAME 1 2 3",
+            "command": f"python3 chapters/try_changes.py NAME 1 2 3{' --chosen' * options.chosen}",
             "data": measured_on,
             "versions": describe_versions(),
         }
-        write_text(RESULTS, json.dumps(table, indent=1) + "\n")
+        write_text(path, json.dumps(table, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -51,11 +51,17 @@ def test_residual_layers_add_to_their_normalised_input():
     assert model.decoder.count_params() == 5 * 6 + 6 + 12 + 6 * 6 + 6 + 6 * 9 + 9
 
 
-def test_a_change_is_trained_and_its_row_stored(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def few(tmp_path, monkeypatch):
+    """Forty training images and twenty test images as the data, and tables in a folder of their own."""
     images = {f"x_{part}": np.full((n, 28, 28), 9, "uint8") for part, n in (("train", 40), ("test", 20))}
     np.savez(tmp_path / "digits.npz", **images, y_train=np.arange(40) % 10, y_test=np.arange(20) % 10)
     monkeypatch.setenv("CVAE_DATA", str(tmp_path / "digits.npz"))
-    monkeypatch.setattr(try_changes, "RESULTS", tmp_path / "changes.json")
+    for name in ("RESULTS", "CHOSEN_RESULTS"):
+        monkeypatch.setattr(try_changes, name, tmp_path / getattr(try_changes, name).name)
+
+
+def test_a_change_is_trained_and_its_row_stored(few, tmp_path, monkeypatch, capsys):
     tiny = replace(try_changes.THIRTY_EPOCHS, n_hidden=8, epochs=1, batch_size=10, held_out=10)
     monkeypatch.setattr(try_changes, "THIRTY_EPOCHS", tiny)
     measured = {"elbo": 3.0, "exact": 2.0, "gap": 1.0}
@@ -67,6 +73,22 @@ def test_a_change_is_trained_and_its_row_stored(tmp_path, monkeypatch, capsys):
     assert kept == [("shifts of a pixel", 1), ("shifts of a pixel", 2), ("averaged weights", 1)]
     assert table["rows"][0]["elbo"] == 3.0 and table["data"]["edition"] == "custom"
     assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def test_a_change_of_the_chosen_recipe_is_measured_on_the_test_digits(few, tmp_path, monkeypatch):
+    """All training images are trained on, and a Gaussian of its own brings each image between the encoder and exact."""
+    tiny = replace(try_changes.RECIPES["mnist-2d-deep"], n_hidden=8, n_layers=2, epochs=1, batch_size=10)
+    monkeypatch.setitem(try_changes.RECIPES, "mnist-2d-deep", tiny)
+    sizes, train = [], try_changes.train_changed
+    monkeypatch.setattr(
+        try_changes,
+        "train_changed",
+        lambda *given: (sizes.append((given[3].n_train, given[3].n_test)), train(*given))[1],
+    )
+    try_changes.main(["residual layers", "1", "--chosen"])
+    assert sizes == [(40, 20)] and not (tmp_path / "changes.json").exists()
+    (row,) = json.loads((tmp_path / "chosen_changed.json").read_text(encoding="utf-8"))["rows"]
+    assert row["exact"] - 1e-3 < row["fitted"] < row["elbo"]
 
 
 def test_rows_of_other_data_are_refused_and_stay(tmp_path, monkeypatch):
