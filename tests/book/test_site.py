@@ -31,7 +31,8 @@ each_look = pytest.mark.parametrize("look", ["light, wide", "dark, wide", "dark,
 # What a page says about itself, read after its scripts have run.
 FACTS = r"""() => {
   const all = (selector) => [...document.querySelectorAll(selector)];
-  const article = document.querySelector("article, main").cloneNode(true);
+  // A copy in another document, which loads no image: one in this document would ask for those of the other theme, too.
+  const article = new DOMParser().parseFromString(document.querySelector("article, main").outerHTML, "text/html").body;
   article.querySelectorAll("pre, code, script, style").forEach((node) => node.remove());
   const icons = all("[class*='fa-']").filter((node) => /(^| )fa[srb]?( |-solid)/.test(node.getAttribute("class")));
   return {

@@ -406,12 +406,13 @@ def saved(image, kind, **options):
     return file.getvalue()
 
 
+DAMAGED = "a damaged or incomplete picture"
 FRAMES = {"save_all": True, "append_images": [Image.new("L", (5, 6), 200)]}
 BAD_PICTURES = {
     "empty": (lambda: b"", "no picture"),
     "text": (lambda: b"file,label\n", "no picture"),
-    "cut off": (lambda: saved(Image.effect_noise((50, 60), 50), "PNG")[:1500], "a damaged or incomplete picture"),
-    "a cut-off JPEG": (lambda: saved(Image.effect_noise((50, 60), 50), "JPEG")[:900], "a damaged or incomplete picture"),
+    "cut off": (lambda: saved(Image.effect_noise((50, 60), 50), "PNG")[:1500], DAMAGED),
+    "a cut-off JPEG": (lambda: saved(Image.effect_noise((50, 60), 50), "JPEG")[:900], DAMAGED),
     "another size": (lambda: saved(Image.new("RGB", (6, 5)), "PNG"), "5 x 6 pixels"),
     "an animation": (lambda: saved(Image.new("L", (5, 6)), "GIF", **FRAMES), "2 frames"),
     "an animated PNG": (lambda: saved(Image.new("L", (5, 6)), "PNG", **FRAMES), "2 frames"),
