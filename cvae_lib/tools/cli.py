@@ -180,7 +180,7 @@ def check_out(out: str) -> None:
     while not os.path.lexists(folder):
         folder = os.path.dirname(folder)
     try:
-        with tempfile.NamedTemporaryFile(dir=folder) as file:
+        with tempfile.TemporaryFile(dir=folder) as file:  # it has no name that a kill could leave
             file.write(bytes(4096))
             file.flush()
     except OSError as error:

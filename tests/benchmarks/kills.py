@@ -45,6 +45,7 @@ COMMANDS = {
     "sweep": ["sweep", "five_epochs"],
     "shard": ["shard", "--shards", "2"],
     "snapshots": ["snapshots"],
+    "export": ["export", "letters-2d"],
 }
 MODULES = (digit_classifier, snapshots, records)  # imported here, and not by each process
 
