@@ -231,14 +231,14 @@ def test_a_place_that_takes_no_file_is_refused_before_anything_is_computed(tmp_p
     monkeypatch.setattr(cli, "load_data", lambda choice: pytest.fail("it reads the data"))
     outs = ["/proc", "/proc/nothing", "/dev/null", "/dev/full/below", str(tmp_path / "link"), str(tmp_path / "full")]
     (tmp_path / "full").mkdir()
-    real = tempfile.NamedTemporaryFile
+    real = tempfile.TemporaryFile
 
     def fill(dir):
         if dir == str(tmp_path / "full"):
             raise OSError(errno.ENOSPC, "No space left on device")
         return real(dir=dir)
 
-    monkeypatch.setattr(tempfile, "NamedTemporaryFile", fill)
+    monkeypatch.setattr(tempfile, "TemporaryFile", fill)
     for out in outs:
         assert main(["train", "mnist-2d", "--out", out]) == 1
         printed, error = capsys.readouterr()
@@ -303,6 +303,19 @@ def test_a_last_line_that_cannot_be_printed_is_an_error(tmp_path):
     with open("/dev/full", "wb") as full:
         done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], stdout=full, stderr=subprocess.PIPE)
     assert done.returncode == 1 and done.stderr == b"error: [Errno 28] No space left on device\n"
+
+
+def test_ctrl_c_while_the_commands_are_imported_is_one_line():
+    code = (
+        "import os, runpy, signal, sys\n"
+        "class Press:\n"
+        "    def find_spec(name, path, target=None):\n"
+        "        if name == 'cvae_lib.tools.cli': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Press)\n"
+        "runpy.run_module('cvae_lib', run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", env=os.environ)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "\nInterrupted. Nothing was begun.\n")
 
 
 def test_errors_can_be_pickled():
