@@ -327,7 +327,7 @@ def test_the_sample_is_learnt_as_well_as_from_memory(tmp_path):
     data = write_dataset(sample, tmp_path / "shards", 16)
     losses = [
         [train(recipe, each, tmp_path / name, f"seed-{seed}", seed, verbose=0)["val_loss"][-1] for seed in (1, 2, 3)]
-        for name, each in (("memory", sample), ("shards", data))
+        for name, each in (("from memory", sample), ("from shards", data))
     ]
     memory, found = (np.array(values) for values in losses)
     assert abs(memory.mean() - found.mean()) < 3 * max(memory.std(ddof=1), found.std(ddof=1)), losses
