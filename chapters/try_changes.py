@@ -118,7 +118,7 @@ def measure_fitted(model: CVAE, data: Dataset, n: int = 1000) -> float:
     """Measure the negative ELBO of n random test images, each with the best Gaussian of its own: nats an image."""
     some = np.random.default_rng(0).permutation(data.n_test)[:n]
     x, label = data.x_test[some], data.label_test[some]
-    return -best_gaussians(model, x, label, *encode(model, x, label), make_grid(6, 200))[2].mean()
+    return float(-best_gaussians(model, x, label, *encode(model, x, label), make_grid(6, 200))[2].mean())
 
 
 def read_rows(path: Path, data: dict[str, str]) -> dict[tuple[str, int], dict[str, Any]]:
