@@ -28,9 +28,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 MORE_TESTS = {  # beside the file that is named like the module
-    "data/images": ["data/test_hostile_input"],
+    "data/images": ["data/test_readers"],
     "data/mnist": ["data/test_download"],
     "data/readers": ["data/test_hostile_input"],
+    "likelihood": ["test_objectives"],
 }
 # Several processes, in which a test fails for other reasons too; and what a page or a shell calls.
 LEFT_OUT = ("__init__", "__main__", "_tensorflow", "distributed", "executors", "launch", "scaling")
