@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cvae_lib.convolutional import AlteredConvolutionalCVAE, ConvolutionalCVAE, build_cvae
+from cvae_lib.convolutional import (
+    AlteredConvolutionalCVAE,
+    ConvolutionalCVAE,
+    build_convolutional_decoder,
+    build_convolutional_encoder,
+    build_cvae,
+)
 from cvae_lib.model import CVAE
 from cvae_lib.objectives import AlteredCVAE
 from cvae_lib.training.compiled import CompiledCVAE
@@ -47,6 +53,74 @@ def test_a_pattern_may_be_anywhere():
     one, moved = np.asarray(look([picture.reshape(2, -1), np.zeros((2, 10))]))
     assert np.abs(one).max() > 0
     np.testing.assert_allclose(np.roll(one, (1, 2), (0, 1)), moved, atol=1e-6)
+
+
+def convolve(h, kernel, bias):
+    """A convolution with steps of 2 over an image (rows, columns, channels), which has zeros around it."""
+    more = [max(2 * -(-n // 2) + 1 - n, 0) for n in h.shape[:2]]
+    h = np.pad(h, [*((n // 2, n - n // 2) for n in more), (0, 0)])
+    patches = np.lib.stride_tricks.sliding_window_view(h, (3, 3), axis=(0, 1))[::2, ::2]
+    return np.einsum("rcikl,klio->rco", patches, kernel) + bias
+
+
+def spread(h, kernel, bias):
+    """The transposed convolution: each pixel is drawn as a patch of 3 by 3, two pixels from the next."""
+    rows, columns = (2 * n for n in h.shape[:2])
+    found = np.zeros((rows + 1, columns + 1, len(bias)))
+    for i, j in np.ndindex(3, 3):
+        found[i : i + rows : 2, j : j + columns : 2] += h @ kernel[i, j].T
+    return found[:rows, :columns] + bias
+
+
+@pytest.mark.parametrize("image_shape", [(9, 13, 3), (8, 6)])
+def test_the_networks_are_those_by_hand(image_shape):
+    """Two convolutions and two hidden layers, each with a ReLU, in NumPy; the sizes that are left over are cut off."""
+    x, label = (part[0] for part in make_batch(image_shape, n=1))
+    model = ConvolutionalCVAE(image_shape, n_hidden=8, n_layers=2, n_y=3, seed=1)
+
+    def run(network, name, h, by=lambda h, kernel, bias: h @ kernel + bias):
+        return by(h, *network.get_layer(name).get_weights())
+
+    h = x.reshape(*image_shape[:2], -1)
+    for name in ("encoder_convolution_1", "encoder_convolution_2"):
+        h = np.maximum(run(model.encoder, name, h, convolve), 0)
+    h = np.concatenate([h.ravel(), label])
+    for name in ("encoder_hidden", "encoder_hidden_2"):
+        h = np.maximum(run(model.encoder, name, h), 0)
+    found = model.encoder([x[None], label[None]])
+    for part, name in zip(found, ("z_mean", "z_log_var")):
+        np.testing.assert_allclose(part[0], run(model.encoder, name, h), atol=1e-5)
+
+    h = np.concatenate([[0.5, -1], label])
+    for name in ("decoder_hidden", "decoder_hidden_2", "small_picture"):
+        h = np.maximum(run(model.decoder, name, h), 0)
+    h = h.reshape(*(-(-n // 4) for n in image_shape[:2]), -1)
+    h = np.maximum(run(model.decoder, "decoder_convolution_1", h, spread), 0)
+    h = run(model.decoder, "decoder_convolution_2", h, spread)[: image_shape[0], : image_shape[1]]
+    np.testing.assert_allclose(model.decoder([np.array([[0.5, -1]]), label[None]])[0], h.ravel(), atol=1e-5)
+
+
+def test_draws_and_names_are_those_of_the_model_alone():
+    """Another of the same seed draws the same, and has the same names, which a file of weights holds."""
+    x, label = make_batch((9, 13))
+    one, same, other = (ConvolutionalCVAE((9, 13), n_y=3, seed=seed) for seed in (1, 1, 2))
+    for model in (same, other):
+        model.set_weights(one.get_weights())
+    z = [np.asarray(model.encoder([x, label])[2]) for model in (one, same, other)]
+    np.testing.assert_array_equal(z[0], z[1])
+    assert not np.allclose(z[0], z[2])
+    for network in ("encoder", "decoder"):
+        names = [[layer.name for layer in getattr(model, network).layers] for model in (one, same)]
+        assert names[0] == names[1] and getattr(one, network).name == network
+
+
+def test_sizes_that_are_not_named():
+    """The class and the networks have the same ones."""
+    model = ConvolutionalCVAE((28, 28))
+    sizes = {"n_z": 2, "n_hidden": 128, "n_layers": 1, "n_y": 10}
+    assert model.settings == {**sizes, "image_shape": (28, 28), "seed": None}
+    for built, network in ((build_convolutional_encoder, model.encoder), (build_convolutional_decoder, model.decoder)):
+        assert [weight.shape for weight in built((28, 28)).weights] == [weight.shape for weight in network.weights]
 
 
 def test_the_label_reaches_both_networks():

@@ -191,7 +191,7 @@ def test_pictures_are_the_means_of_the_continuous_bernoulli(model, images):
     np.testing.assert_array_equal(encode(read, x, label), encode(model, x, label))
 
 
-@pytest.mark.parametrize("logit", [-1000.0, -30.0, -1e-3, 0.0, 1e-3, 30.0, 1000.0])
+@pytest.mark.parametrize("logit", [-1000.0, -30.0, -0.41, -0.39, -1e-3, 0.0, 1e-3, 0.39, 0.41, 30.0, 1000.0])
 def test_every_logit_has_a_bernoulli(logit):
     """Also one at which the sigmoid is 0 or 1 in float32: the mean of the continuous Bernoulli is not."""
     flat = SimpleNamespace(encoder=None, decoder=lambda inputs: np.array([[logit]], "float32"))

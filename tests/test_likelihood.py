@@ -1,5 +1,6 @@
 """The sum over the grid, against closed forms, plain float64 loops and Monte Carlo; the bounds, against the sum."""
 
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -92,6 +93,11 @@ def test_grid_runs_z1_slowest():
     np.testing.assert_allclose(grid.z.reshape(6, 6, 2)[4, 1], [1.5, -1.5])
 
 
+def test_the_grid_of_the_book_has_240_cells_from_minus_6_to_6():
+    axis = make_grid().axis
+    assert len(axis) == 240 and axis[0] == pytest.approx(-5.975) and axis[-1] == pytest.approx(5.975)
+
+
 def test_a_narrow_grid_holds_less():
     assert np.exp(make_grid(1, 50).log_prior).sum() == pytest.approx(0.6827**2, abs=1e-3)
 
@@ -125,7 +131,9 @@ def test_score_is_minus_the_loss_of_the_model():
 def test_log_sum_exp():
     values = np.array([[-1000.0, -1000.0], [1000.0, -np.inf], [-np.inf, -np.inf], [0.0, 1.0]])
     expected = [-1000 + np.log(2), 1000, -np.inf, np.log(1 + np.e)]
-    np.testing.assert_allclose(log_sum_exp(values), expected, rtol=1e-12)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_allclose(log_sum_exp(values), expected, rtol=1e-12)
 
 
 def test_decode_logits_takes_one_label_or_many(model):

@@ -186,6 +186,36 @@ def test_encoder_samples_from_the_heads_it_returns(batch):
     np.testing.assert_allclose(z_log_var, dense(hidden, "z_log_var"), atol=1e-4)
 
 
+def test_every_hidden_layer_has_a_relu(batch):
+    """Three of them in each network, in NumPy. Without the ReLU they would be one."""
+    x, label = (part[:20] for part in batch)
+    model = CVAE(n_hidden=16, n_layers=3, seed=1)
+    z = np.random.default_rng(0).normal(size=(20, 2)).astype("float32")
+    for network, inputs, output in ((model.encoder, x, "z_mean"), (model.decoder, z, "x_logits")):
+        h = np.concatenate([inputs, label], axis=1)
+        for name in ("hidden", "hidden_2", "hidden_3"):
+            kernel, bias = network.get_layer(f"{network.name}_{name}").get_weights()
+            h = np.maximum(h @ kernel + bias, 0)
+        kernel, bias = network.get_layer(output).get_weights()
+        found = network([inputs, label])
+        np.testing.assert_allclose(found if output == "x_logits" else found[0], h @ kernel + bias, atol=1e-5)
+
+
+def test_a_model_draws_by_its_seed(batch):
+    """Its names do not depend on what was built before it, either: a file of weights holds them."""
+    inputs = [part[:5] for part in batch]
+    one, same, other = (CVAE(n_hidden=4, n_layers=2, seed=seed) for seed in (1, 1, 2))
+    epsilon = []
+    for model in (one, same, other):
+        z_mean, z_log_var, z = (np.asarray(part) for part in model.encoder(inputs))
+        epsilon.append((z - z_mean) / np.exp(z_log_var / 2))
+    np.testing.assert_allclose(epsilon[0], epsilon[1], atol=1e-5)
+    assert not np.allclose(epsilon[0], epsilon[2], atol=0.1)
+    for network in ("encoder", "decoder"):
+        names = [[layer.name for layer in getattr(model, network).layers] for model in (one, same)]
+        assert names[0] == names[1] and getattr(one, network).name == network
+
+
 def test_label_counts_in_both_networks(batch):
     x, label = batch
     model = make_model(compiled=False)

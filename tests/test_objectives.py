@@ -61,6 +61,14 @@ def test_continuous_bernoulli_is_a_density(a):
     assert np.logaddexp(0, a) > log_integral + 0.1
 
 
+@pytest.mark.parametrize("a", [-0.0999, -0.03, 0.03, 0.0999])
+def test_series_near_zero_is_exact(a):
+    """To the next term of each; the formulas themselves still have all digits here."""
+    formula = np.log(np.expm1(a) / a)
+    assert likelihood.continuous_normaliser(a) == pytest.approx(formula, rel=0, abs=8e-12)
+    assert likelihood.mean_pixel(a) == pytest.approx(-1 / np.expm1(-a) - 1 / a, rel=0, abs=1e-9)
+
+
 def test_normaliser_of_keras_is_that_of_numpy():
     found = np.asarray(continuous_normaliser(tf.constant(LOGITS, "float32")))
     np.testing.assert_allclose(found, likelihood.continuous_normaliser(LOGITS), rtol=3e-6, atol=1e-6)
@@ -227,6 +235,16 @@ def test_dropout_draws_other_units_in_every_epoch(batch, kind, settings):
     """Nothing else can change the losses: the learning rate is zero."""
     log = fit(kind, make_sure(kind, dropout=0.5), *batch, rate=0.0, epochs=4, **settings)
     assert len(set(log["loss"])) == 4
+
+
+def test_dropout_is_drawn_by_the_seed(batch):
+    """Two models of one seed and the same weights leave the same units out, whatever was drawn before."""
+    models = [AlteredCVAE(dropout=0.5, n_hidden=50, n_x=N_X, n_y=N_Y, seed=seed) for seed in (1, 1, 2)]
+    for model in models[1:]:
+        model.set_weights(models[0].get_weights())
+    one, same, other = (np.asarray(model.encoder(batch, training=True)[0]) for model in models)
+    np.testing.assert_allclose(one, same, atol=1e-6)
+    assert not np.allclose(one, other, atol=1e-3)
 
 
 def test_dropout_leaves_units_out_in_training_only(batch):

@@ -62,9 +62,18 @@ def test_png_holds_the_picture_enlarged_and_the_right_way_up(shape):
     assert len(write_png(picture, zoom=3, optimize=True)) <= len(content)
 
 
+def test_a_smaller_file_is_searched_for():
+    picture = np.outer(np.linspace(0, 1, 200), np.sin(np.arange(200)) ** 2)
+    assert len(write_png(picture, optimize=True)) < len(write_png(picture))
+
+
 def test_grey_is_not_stretched_to_black_and_white():
     shown = np.asarray(Image.open(io.BytesIO(write_png(np.array([[0.4, 0.6]])))).convert("L"))
     np.testing.assert_allclose(shown / 255, [[0.4, 0.6]], atol=1 / 255)
+
+
+def test_pixels_beyond_black_and_white_are_black_and_white():
+    assert write_png(np.array([[-0.5, 1.5]])) == write_png(np.array([[0, 1]]))
 
 
 def test_enlarged_pictures_fit():

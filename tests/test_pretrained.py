@@ -5,6 +5,7 @@ import io
 import json
 import pickle
 import shutil
+import threading
 import tracemalloc
 import zipfile
 from dataclasses import asdict
@@ -19,6 +20,7 @@ import pytest
 
 from chapters.train_own import OWN
 from cvae_lib.evaluate import decode, encode
+from cvae_lib.files import hold
 from cvae_lib.metrics import cross_entropy
 from cvae_lib.objectives import AlteredCVAE
 from cvae_lib.pretrained import (
@@ -30,6 +32,7 @@ from cvae_lib.pretrained import (
     load_manifest,
     load_npz,
     load_pretrained,
+    publish,
     read_history,
 )
 from cvae_lib.training.checkpoints import COLUMNS, save_model
@@ -126,6 +129,19 @@ def test_history_adds_up_in_every_row(folder, name):
             np.testing.assert_allclose(loss, reconstruction + kl, rtol=3e-5)  # three float32 means
             assert (kl > 0).all()
     assert history["val_loss"][-1] < history["val_loss"][0]
+
+
+def test_who_publishes_waits_for_another_who_does(tmp_path):
+    """And is not refused after hours of training."""
+    write = {"a.txt": lambda path: path.write_text("a", encoding="utf-8")}
+    thread = threading.Thread(target=publish, args=(tmp_path, "a", write, {"seed": 1}))
+    with hold(tmp_path / "manifest.json"):
+        thread.start()
+        thread.join(0.2)
+        assert thread.is_alive()
+    thread.join(10)
+    entry = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))["a"]
+    assert entry == {"seed": 1, "sha256": {"a.txt": digest_file(tmp_path / "a.txt")}}
 
 
 # What is refused

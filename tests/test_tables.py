@@ -27,6 +27,12 @@ def test_a_difference_keeps_its_own_text(capsys):
     assert capsys.readouterr().out.splitlines()[1] == f"z  {difference}"
 
 
+def test_a_table_is_printed_with_two_decimals_or_as_many_as_are_asked_for(capsys):
+    print_table({"a": [0.125]})
+    print_table({"a": [0.125]}, 1)
+    assert capsys.readouterr().out == "   a\n0.12\n  a\n0.1\n"
+
+
 def test_columns_of_unequal_length_are_refused():
     with pytest.raises(ValueError, match="zip"):
         format_table({"a": [1], "b": [1, 2]})

@@ -55,8 +55,9 @@ def change(node):
         return getattr(ast, SWAPS[type(operator).__name__])()
 
     match node:
-        case ast.Compare(ops=[operator]):
-            yield changed(ops=[swapped(operator)])
+        case ast.Compare(ops=operators):
+            for place, operator in enumerate(operators):
+                yield changed(ops=[*operators[:place], swapped(operator), *operators[place + 1 :]])
         case ast.BinOp(op=operator) | ast.BoolOp(op=operator) if type(operator).__name__ in SWAPS:
             yield changed(op=swapped(operator))
         case ast.UnaryOp(operand=operand):
@@ -91,19 +92,16 @@ def walk(node):
 
 def make_mutants(source, number, draw):
     """Return so many sources, each of which differs from the given one in one place, in the order of the places."""
-    found, tree = [], ast.parse(source)
-    starts = [0]
+    tree, starts, found = ast.parse(source), [0], []
     for line in source.encode().splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
-    for node in walk(tree):
-        for new in change(node):
-            start, end = (starts[line - 1] + column for line, column in span(node))
-            text = ast.unparse(ast.fix_missing_locations(new))
-            text = f"({text})" if isinstance(new, ast.expr) else text.replace("\n", "\n" + " " * node.col_offset)
-            mutant = (source.encode()[:start] + text.encode() + source.encode()[end:]).decode()
-            if ast.dump(ast.parse(mutant)) != ast.dump(tree):
-                found.append((start, mutant))
-    return [mutant for _, mutant in sorted(draw.sample(found, min(number, len(found))))]
+    changes = [(node, new) for node in walk(tree) for new in change(node)]
+    for node, new in draw.sample(changes, min(number, len(changes))):
+        start, end = (starts[line - 1] + column for line, column in span(node))
+        text = ast.unparse(ast.fix_missing_locations(new))
+        text = f"({text})" if isinstance(new, ast.expr) else text.replace("\n", "\n" + " " * node.col_offset)
+        found.append((start, (source.encode()[:start] + text.encode() + source.encode()[end:]).decode()))
+    return [mutant for _, mutant in sorted(found)]
 
 
 def span(node):

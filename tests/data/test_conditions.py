@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from dataclasses import asdict
 
 import numpy as np
@@ -108,6 +109,7 @@ def test_no_labels_are_encoded_as_no_vectors(condition, y):
         (SLOPES, [[1, 2, 3], [4, np.nan, 6]], "nan as thickness in row 1", "finite"),
         (SLOPES, [[1, 2, -np.inf]], "-inf as height in row 0", "finite"),
         (SLOPES, [[1e39, 2, 3]], "1e+39 as slant in row 0", "finite float32"),
+        (Numbers(("year",), (2.0,), (1e-20,)), [[1e20]], "not finite once they are scaled", "numbers near (2.0,)"),
         (Cyclic(("hue",)), [[np.inf]], "inf as hue in row 0", "finite"),
         (Cyclic(("hue",)), [90.0], "(1,)", "(n, 1): hue"),
         (LETTERS, [[0.0, 90.0]], "(1, 2)", "(n, 3): letter, hue, slant"),
@@ -118,8 +120,10 @@ def test_no_labels_are_encoded_as_no_vectors(condition, y):
     ],
 )
 def test_labels_that_do_not_fit_are_refused(condition, y, found, expected):
-    with pytest.raises(ValueError, match=f"found .*{re.escape(found)}.*; expected .*{re.escape(expected)}"):
-        condition.encode(y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ValueError, match=f"found .*{re.escape(found)}.*; expected .*{re.escape(expected)}"):
+            condition.encode(y)
 
 
 @pytest.mark.parametrize("kind", [Classes, Numbers, Cyclic])
@@ -140,12 +144,18 @@ def test_names_are_different(kind):
     [
         (lambda: Numbers(("a", "b"), (1.0,), (1.0,)), "expected 2 numbers each"),
         (lambda: Numbers(("a",), (1.0,)), "expected 1 numbers each"),
+        (lambda: Classes(("a", "b"), 3), "title: found 3; expected a string"),
         (lambda: Numbers(("a",), (1.0,), (0.0,)), "the spreads above 0"),
+        (lambda: Numbers(("a",), [1.0], (1.0,)), r"found \[1.0\] and \(1.0,\)"),
+        (lambda: Numbers(("a",), (1.0,), ("x",)), "and .'x'"),
         (lambda: Numbers(("a",), (np.nan,), (1.0,)), "found .*nan"),
         (lambda: Numbers.scaled(("a",), [[2], [2]]), "the spreads above 0"),
         (lambda: Cyclic(("a",), 0), "period: found 0"),
         (lambda: Cyclic(("a",), np.nan), "period: found nan"),
+        (lambda: Cyclic(("a",), "1"), "period: found '1'"),
         (lambda: Joint(()), "at least one"),
+        (lambda: Joint([Cyclic(("a",))]), "parts: found .* expected a tuple of conditions"),
+        (lambda: Joint((Cyclic(("a",)), "b")), "parts: found .* expected a tuple of conditions"),
         (lambda: Joint((Classes(("x", "y"), "a"), Cyclic(("a",)))), "found 'a' more than once"),
     ],
 )

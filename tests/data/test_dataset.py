@@ -1,6 +1,7 @@
 """What a data set computes of its arrays, and what recipes make of it."""
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -37,12 +38,18 @@ def test_digits_carry_their_labels_one_hot(digits):
 
 def test_sizes_come_from_the_images_and_the_condition(numbered, digits):
     assert (numbered.n_x, numbered.n_y, numbered.image_shape) == (18, 2, (3, 2, 3))
+    assert (numbered.n_train, numbered.n_test) == (5, 4)
     assert (digits.n_x, digits.n_y, digits.image_shape) == (784, 10, (28, 28))
 
 
 def test_numbers_are_labels_as_they_are(numbered):
     np.testing.assert_array_equal(numbered.label_train, np.float32(np.linspace(1, 2, 10).reshape(5, 2)), strict=True)
     np.testing.assert_array_equal(numbered.label_test, numbered.y_test, strict=True)
+
+
+def test_two_data_sets_are_two(numbered):
+    """They are compared as objects: arrays have no one answer to whether they are equal."""
+    assert numbered != replace(numbered) and len({numbered, replace(numbered), numbered}) == 2
 
 
 def test_held_out_digits_leave_the_training_set(digits):

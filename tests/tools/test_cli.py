@@ -17,7 +17,7 @@ from cvae_lib.data import DataError, load_digits
 from cvae_lib.pretrained import digest_file, load_history, load_manifest
 from cvae_lib.tools import cli, sweeps
 from cvae_lib.tools.cli import main
-from cvae_lib.tools.digit_classifier import load_classifier
+from cvae_lib.tools.digit_classifier import EPOCHS, load_classifier
 from cvae_lib.training.checkpoints import LOSSES
 from cvae_lib.training.recipes import RECIPES
 
@@ -132,6 +132,28 @@ def test_whole_table_is_reported(data_file, tmp_path, capsys):
 def test_tables_of_the_command_line_are_those_there_are():
     """They stand in both places, because the module of the tables loads TensorFlow."""
     assert set(cli.SWEEPS) == set(sweeps.SWEEPS)
+
+
+@pytest.mark.parametrize(
+    "command, expected",
+    [
+        ("train mnist-2d", {"epochs": None, "seed": 1, "data": None}),
+        ("train mnist-2d --epochs 4000 --seed 4294967295", {"epochs": 4000, "seed": 2**32 - 1}),
+        ("train mnist-2d --epochs 1 --seed 0", {"epochs": 1, "seed": 0}),
+        ("launch -- train mnist-2d", {"workers": 2}),
+        ("launch --workers 64 -- train mnist-2d", {"workers": 64}),
+        ("shard", {"shards": 16, "data": None}),
+        ("shard --shards 100000", {"shards": 100_000}),
+        ("classifier", {"epochs": EPOCHS, "seed": 1}),
+        ("sweep one_run", {"workers": 1, "cluster": None}),
+        ("sweep one_run --cluster tcp://host:65535", {"cluster": "tcp://host:65535"}),
+        ("sweep one_run --cluster [::1]:1", {"cluster": "[::1]:1"}),
+        ("scaling", {"rounds": 6}),
+    ],
+)
+def test_options_that_are_left_out_and_the_ends_of_their_ranges(command, expected):
+    found = vars(cli.make_parser().parse_args(command.split()))
+    assert expected.items() <= found.items()
 
 
 # Each with words of its message, the last line on standard error.

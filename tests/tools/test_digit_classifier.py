@@ -3,6 +3,10 @@
 import shutil
 from dataclasses import replace
 
+import cvae_lib._tensorflow  # noqa: F401
+
+# isort: split
+import keras
 import numpy as np
 import pytest
 
@@ -16,6 +20,7 @@ from cvae_lib.tools.digit_classifier import (
     read_digits,
     train_classifier,
 )
+from cvae_lib.training.checkpoints import TrainingError
 
 
 def test_it_reads_real_digits(digits):
@@ -48,6 +53,22 @@ def test_training_learns_and_writes_what_loading_reads(tmp_path):
     entry = load_manifest(tmp_path)[NAME]
     assert entry["measured"]["test_accuracy"] == accuracy
     assert entry["command"] == "python -m cvae_lib classifier --epochs 6 --seed 1 --data sample"
+
+
+def test_a_training_that_diverges_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(keras.optimizers.schedules, "CosineDecay", lambda rate, steps: 1e30)
+    digits = load_sample()
+    digits = replace(digits, pixels_train=digits.pixels_train[:200], y_train=digits.y_train[:200])
+    with pytest.raises(TrainingError, match="digit classifier: found weights that are not finite; expected numbers"):
+        train_classifier(digits, tmp_path, epochs=2, verbose=0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_manifest_is_refused_before_the_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(keras.Sequential, "fit", lambda *arguments, **options: pytest.fail("it trains"))
+    (tmp_path / "manifest.json").write_text("{", encoding="utf-8")
+    with pytest.raises(PretrainedError, match="manifest.json: found no JSON"):
+        train_classifier(load_sample(), tmp_path, verbose=0)
 
 
 @pytest.mark.parametrize("image_shape, n_classes", [((8, 8), 3), ((12, 20, 3), 26)])

@@ -78,6 +78,19 @@ def test_the_step_is_compiled_once(few):
     assert time_first_epoch(once) < 0.75 * time_first_epoch(twice)
 
 
+@pytest.mark.parametrize("network", ["dense", "convolutional"])
+def test_every_setting_of_a_recipe_reaches_the_model(few, network):
+    """An epoch has 4 steps, so the weight of the KL rises over 12 of them."""
+    sizes = {"n_z": 3, "n_hidden": 4, "n_layers": 2}
+    altered = {"beta": 2.0, "continuous": True, "dropout": 0.25}
+    recipe = Recipe(network=network, batch_size=16, learning_rate=0.5, warm_up=3, **sizes, **altered)
+    pixels = {"n_x": 30} if network == "dense" else {"image_shape": few.image_shape}
+    for jit_compile in (False, True):
+        model = make_model(recipe, few, 7, jit_compile)
+        assert model.cvae.settings == {**sizes, **altered, **pixels, "n_y": 10, "warm_up": 12, "seed": 7}
+        assert float(model.optimizer.learning_rate) == 0.5 and model.jit_compile is jit_compile
+
+
 def test_learning_rate_falls_along_a_cosine(few):
     """To zero at the end of the last epoch, over 4 epochs of 4 steps."""
     model = make_model(Recipe(schedule="cosine", learning_rate=0.5, epochs=4, batch_size=16), few, 1, False)
