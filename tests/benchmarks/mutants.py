@@ -24,6 +24,7 @@ import signal
 import sys
 import tempfile
 import time
+from itertools import accumulate
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -40,16 +41,17 @@ OPTIONS = ["-x", "-q", "-n", "0", "-m", "not slow and not weekly", "-p", "no:cac
 COMPARISONS = "Eq NotEq, NotEq Eq, Lt LtE, LtE Lt, Gt GtE, GtE Gt, In NotIn, NotIn In, Is IsNot, IsNot Is"
 OPERATORS = "Add Sub, Sub Add, Mult Div, Div Mult, Pow Mult, FloorDiv Div, Mod FloorDiv, BitAnd BitOr, BitOr BitAnd"
 SWAPS = dict(pair.split() for pair in f"{COMPARISONS}, {OPERATORS}, And Or, Or And".split(", "))
+SYMMETRIC = ("max", "min", "maximum", "minimum", "logaddexp", "hypot", "gcd")  # in their first two arguments
 
 
 def change(node):
-    """Yield all mutants of one node of a syntax tree: the nodes to put in its place."""
+    """Yield all changes of one node of a syntax tree: a node, and the one to put in its place."""
 
     def changed(**fields):
         new = copy.copy(node)
         for name, value in fields.items():
             setattr(new, name, value)
-        return new
+        return node, new
 
     def swapped(operator):
         return getattr(ast, SWAPS[type(operator).__name__])()
@@ -61,21 +63,22 @@ def change(node):
         case ast.BinOp(op=operator) | ast.BoolOp(op=operator) if type(operator).__name__ in SWAPS:
             yield changed(op=swapped(operator))
         case ast.UnaryOp(operand=operand):
-            yield operand
+            yield node, operand
         case ast.Constant(value=bool(value)):
             yield changed(value=not value)
         case ast.Constant(value=int(value) | float(value)):
             yield changed(value=value + 1)
         case ast.If() | ast.While() | ast.IfExp():
-            yield changed(test=ast.UnaryOp(ast.Not(), node.test))
+            yield node.test, ast.UnaryOp(ast.Not(), node.test)
         case ast.Return(value=ast.expr()):
             yield changed(value=ast.Constant(None))
         case ast.Expr(value=ast.Call()) | ast.AugAssign() | ast.Raise():
-            yield ast.Pass()
-        case ast.Call(args=arguments, keywords=keywords):
+            yield node, ast.Pass()
+        case ast.Call(func=function, args=arguments, keywords=keywords):
             for keyword in keywords:
                 yield changed(keywords=[other for other in keywords if other is not keyword])
-            if len(arguments) > 1 and not any(isinstance(argument, ast.Starred) for argument in arguments[:2]):
+            is_starred = any(isinstance(argument, ast.Starred) for argument in arguments[:2])
+            if len(arguments) > 1 and not is_starred and not ast.unparse(function).endswith(SYMMETRIC):
                 yield changed(args=[arguments[1], arguments[0], *arguments[2:]])
 
 
@@ -92,21 +95,15 @@ def walk(node):
 
 def make_mutants(source, number, draw):
     """Return so many sources, each of which differs from the given one in one place, in the order of the places."""
-    tree, starts, found = ast.parse(source), [0], []
-    for line in source.encode().splitlines(keepends=True):
-        starts.append(starts[-1] + len(line))
-    changes = [(node, new) for node in walk(tree) for new in change(node)]
+    code, tree, found = source.encode(), ast.parse(source), []
+    lines = [0, *accumulate(map(len, code.splitlines(keepends=True)))]  # where each begins, in bytes
+    changes = [pair for node in walk(tree) for pair in change(node)]
     for node, new in draw.sample(changes, min(number, len(changes))):
-        start, end = (starts[line - 1] + column for line, column in span(node))
+        start, end = lines[node.lineno - 1] + node.col_offset, lines[node.end_lineno - 1] + node.end_col_offset
         text = ast.unparse(ast.fix_missing_locations(new))
-        text = f"({text})" if isinstance(new, ast.expr) else text.replace("\n", "\n" + " " * node.col_offset)
-        found.append((start, (source.encode()[:start] + text.encode() + source.encode()[end:]).decode()))
+        text = f"({text})" if isinstance(new, ast.expr) else text
+        found.append((start, (code[:start] + text.encode() + code[end:]).decode()))
     return [mutant for _, mutant in sorted(found)]
-
-
-def span(node):
-    """Return the first and the last place of a node, as numbers of a line and of a byte in it."""
-    return (node.lineno, node.col_offset), (node.end_lineno, node.end_col_offset)
 
 
 def run_tests(files, seconds, scratch):

@@ -1,6 +1,8 @@
 """The benchmark: what it stored and what it shows are one, and its twins train the same network."""
 
+import ast
 import json
+import random
 import sys
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from cvae_lib.data import load_sample
 FOLDER = Path(__file__).parent
 sys.path.insert(0, str(FOLDER))
 
+import mutants  # noqa: E402
 import run  # noqa: E402
 import trainer  # noqa: E402
 import twins  # noqa: E402
@@ -59,3 +62,39 @@ def test_summary_of_seconds():
     found = run.summarise([float(value) for value in range(1, 101)])
     assert (found["median"], found["n"], found["p95"]) == (50.5, 100, 96.0)
     np.testing.assert_allclose([found["low"], found["high"]], [25.75, 75.25])
+
+
+SOURCE = '''def f(x: int = 1) -> bool:
+    """A text with 1 number."""
+    if 0 < x <= 3 and not x == 4:
+        raise ValueError(f"ä: {x + 1}")
+    print("ö", x + 1, end="")
+    return g(x, y, key=True)
+'''
+CHANGED = """def f(x: int = (2)) -> bool:
+    if (not (0 < x <= 3 and (not x == 4))):
+    if (0 < x < 3) and not x == 4:
+    if (0 <= x <= 3) and not x == 4:
+    if (0 < x <= 3 or not x == 4):
+    if (1) < x <= 3 and not x == 4:
+    if 0 < x <= (4) and not x == 4:
+    if 0 < x <= 3 and (x == 4):
+    if 0 < x <= 3 and not (x != 4):
+    if 0 < x <= 3 and not x == (5):
+        pass
+    (print('ö', x + 1))
+    (print(x + 1, 'ö', end=''))
+    pass
+    print("ö", (x - 1), end="")
+    print("ö", x + (2), end="")
+    return None
+    return (g(x, y))
+    return (g(y, x, key=True))
+    return g(x, y, key=(False))"""
+
+
+def test_a_mutant_differs_in_one_line_and_not_in_its_words():
+    found = mutants.make_mutants(SOURCE, 100, random.Random(0))
+    changed = [set(mutant.splitlines()) - set(SOURCE.splitlines()) for mutant in found]
+    assert sorted(line for (line,) in changed) == sorted(CHANGED.splitlines())
+    assert all(map(ast.parse, found)) and len(mutants.make_mutants(SOURCE, 5, random.Random(0))) == 5

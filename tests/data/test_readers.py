@@ -25,6 +25,11 @@ def test_error_crosses_a_process_border():
     assert (again.where, again.found, again.expected, again.remedy) == (Path("mine.npz"), *error.args[1:])
 
 
+def test_of_a_long_finding_an_error_quotes_500_characters():
+    for n, quoted in ((500, "x" * 500), (501, "x" * 500 + "…")):
+        assert DataError("mine.npz", "x" * n, "something", "Look again.").found == quoted
+
+
 # Data sets
 
 
