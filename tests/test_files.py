@@ -51,6 +51,14 @@ def test_all_is_on_the_disk_before_a_name_changes_and_names_change_in_their_orde
     assert done == ["sync new.b", "sync new.a", "rename b", "rename a", f"sync {tmp_path.name}"]
 
 
+def test_no_file_stays_open(tmp_path):
+    """A training run writes at the end of each of its epochs."""
+    before = len(os.listdir("/proc/self/fd"))
+    with hold(tmp_path / "text"):
+        write_text(tmp_path / "text", "a")
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 def test_what_is_held_is_refused_to_others(tmp_path):
     """And is free again afterwards, whatever the end; another name is free all the time."""
     path = tmp_path / "model"
@@ -64,11 +72,13 @@ def test_what_is_held_is_refused_to_others(tmp_path):
 
 
 def test_who_waits_comes_after_the_other(tmp_path):
-    """Also when the first one removes the lock that the second one waits for."""
+    """Also when the first one removes the lock that the second one waits for, and a third one comes."""
     path, order = tmp_path / "manifest.json", []
 
     def come_second():
         with hold(path, wait=True):
+            with pytest.raises(BusyError), hold(path):
+                pass
             order.append("second")
 
     second = threading.Thread(target=come_second)
