@@ -334,6 +334,7 @@ def test_ctrl_c_while_the_commands_are_imported_is_one_line():
         "    def find_spec(name, path, target=None):\n"
         "        if name == 'cvae_lib.tools.cli': os.kill(os.getpid(), signal.SIGINT)\n"
         "sys.meta_path.insert(0, Press)\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # pytest in the background passes on to ignore it
         "runpy.run_module('cvae_lib', run_name='__main__')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", env=os.environ)
