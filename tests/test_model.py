@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from cvae_lib.convolutional import AlteredConvolutionalCVAE, ConvolutionalCVAE
 from cvae_lib.evaluate import decode
 from cvae_lib.metrics import cross_entropy, gaussian_kl
-from cvae_lib.model import CVAE, Sampling, kl_loss, reconstruction_loss
+from cvae_lib.model import CVAE, BatchMean, Sampling, kl_loss, reconstruction_loss
+from cvae_lib.objectives import AlteredCVAE
 
 LOSSES = ("loss", "reconstruction_loss", "kl_loss")
 N = 230
@@ -411,3 +413,10 @@ def test_model_is_built_again_from_its_config():
     assert again.name == "small" and again.settings == settings
     assert [v.shape for v in again.variables] == [v.shape for v in model.variables]
     assert keras.models.clone_model(model).count_params() == model.count_params()
+
+
+@pytest.mark.parametrize("kind", [Sampling, BatchMean, CVAE, AlteredCVAE, ConvolutionalCVAE, AlteredConvolutionalCVAE])
+def test_a_class_keeps_its_name_in_the_files_of_keras(kind):
+    """A file of `model.save` holds the name, and Keras cannot load the file where the class has another."""
+    assert keras.saving.get_registered_name(kind) == f"cvae_lib>{kind.__name__}"
+    assert keras.saving.get_registered_object(f"cvae_lib>{kind.__name__}") is kind
