@@ -17,7 +17,10 @@ def list_names(folder):
 
 
 def test_a_text_has_the_same_bytes_everywhere(tmp_path):
-    write_text(tmp_path / "text", "ä\nb\n")
+    """Also where the encoding of the system has no umlauts."""
+    code = "import pathlib, cvae_lib.files as files; files.write_text(pathlib.Path('text'), '\\xe4\\nb\\n')"
+    env = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env=env)
     assert (tmp_path / "text").read_bytes() == b"\xc3\xa4\nb\n" and list_names(tmp_path) == ["text"]
 
 
