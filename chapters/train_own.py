@@ -28,7 +28,7 @@ import numpy as np
 from cvae_lib import BookError
 from cvae_lib.data import Classes, Dataset, Joint
 from cvae_lib.evaluate import decode, encode, sampled_elbo, score_labels
-from cvae_lib.files import write_text
+from cvae_lib.files import hold, write_text
 from cvae_lib.likelihood import make_grid
 from cvae_lib.metrics import measure_shape
 from cvae_lib.pictures import tile, write_png
@@ -296,12 +296,13 @@ def make_row(name: str, seed: int, out: Path) -> dict[str, Any]:
 def add_row(chapter: str, row: dict[str, Any]) -> None:
     """Write a row into the table of a chapter, in the place of an older one of the same name and seed."""
     path = CHAPTERS / "results" / f"{RESULTS[chapter]}.json"
-    table = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"rows": []}
-    rows = {(one["name"], one["seed"]): one for one in [*table["rows"], row]}
     place = {name: i for i, name in enumerate(OWN)}
-    table["rows"] = [rows[key] for key in sorted(rows, key=lambda key: (place.get(key[0], len(place)), key[1]))]
-    table |= {"command": "python3 chapters/train_own.py NAME", "versions": describe_versions()}
-    write_text(path, json.dumps(table, indent=1) + "\n")
+    with hold(path, wait=True):  # two of these may run at once
+        table = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"rows": []}
+        rows = {(one["name"], one["seed"]): one for one in [*table["rows"], row]}
+        table["rows"] = [rows[key] for key in sorted(rows, key=lambda key: (place.get(key[0], len(place)), key[1]))]
+        table |= {"command": "python3 chapters/train_own.py NAME", "versions": describe_versions()}
+        write_text(path, json.dumps(table, indent=1) + "\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -26,7 +26,7 @@ from keras import ops
 from cvae_lib import BookError
 from cvae_lib.data import Dataset, hold_out, load_mnist
 from cvae_lib.evaluate import encode
-from cvae_lib.files import write_text
+from cvae_lib.files import hold, write_text
 from cvae_lib.likelihood import best_gaussians, make_grid
 from cvae_lib.model import CVAE
 from cvae_lib.pretrained import describe_versions
@@ -145,7 +145,7 @@ def main(arguments: list[str] | None = None) -> None:
     measured_on = {"edition": digits.edition, "sha256": digits.digest}
     recipe = RECIPES["mnist-2d-deep"] if options.chosen else THIRTY_EPOCHS
     path = CHOSEN_RESULTS if options.chosen else RESULTS
-    rows = read_rows(path, measured_on)
+    read_rows(path, measured_on)  # rows of other data are refused before anything is trained
     data = hold_out(digits, recipe.held_out) if recipe.held_out else digits
     for seed in options.seeds:
         started = time.process_time()
@@ -154,15 +154,19 @@ def main(arguments: list[str] | None = None) -> None:
         measured = measure_exact_likelihood(model, recipe, data)
         if options.chosen:
             measured["fitted"] = measure_fitted(model, data)
-        rows[options.change, seed] = row = {**row, **{key: round(value, 4) for key, value in measured.items()}}
+        row |= {key: round(value, 4) for key, value in measured.items()}
         print(row, flush=True)
-        table = {
-            "rows": [rows[change, seed] for change in CHANGES for seed in sorted(s for c, s in rows if c == change)],
-            "command": f"python3 chapters/try_changes.py NAME 1 2 3{' --chosen' * options.chosen}",
-            "data": measured_on,
-            "versions": describe_versions(),
-        }
-        write_text(path, json.dumps(table, indent=1) + "\n")
+        with hold(path, wait=True):  # another process may have added rows since
+            rows = {**read_rows(path, measured_on), (options.change, seed): row}
+            table = {
+                "rows": [
+                    rows[change, seed] for change in CHANGES for seed in sorted(s for c, s in rows if c == change)
+                ],
+                "command": f"python3 chapters/try_changes.py NAME 1 2 3{' --chosen' * options.chosen}",
+                "data": measured_on,
+                "versions": describe_versions(),
+            }
+            write_text(path, json.dumps(table, indent=1) + "\n")
 
 
 if __name__ == "__main__":

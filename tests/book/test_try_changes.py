@@ -91,6 +91,24 @@ def test_a_change_of_the_chosen_recipe_is_measured_on_the_test_digits(few, tmp_p
     assert row["exact"] - 1e-3 < row["fitted"] < row["elbo"]
 
 
+def test_a_row_that_another_process_adds_meanwhile_stays(few, tmp_path, monkeypatch):
+    tiny = replace(try_changes.THIRTY_EPOCHS, n_hidden=8, epochs=1, batch_size=10, held_out=10)
+    monkeypatch.setattr(try_changes, "THIRTY_EPOCHS", tiny)
+    measured = {"elbo": 3.0, "exact": 2.0, "gap": 1.0}
+    monkeypatch.setattr(try_changes, "measure_exact_likelihood", lambda model, recipe, data: measured)
+    train = try_changes.train_changed
+
+    def train_beside_another(*given):
+        monkeypatch.setattr(try_changes, "train_changed", train)
+        try_changes.main(["unchanged", "2"])
+        return train(*given)
+
+    monkeypatch.setattr(try_changes, "train_changed", train_beside_another)
+    try_changes.main(["unchanged", "1"])
+    table = json.loads((tmp_path / "changes.json").read_text(encoding="utf-8"))
+    assert [row["seed"] for row in table["rows"]] == [1, 2]
+
+
 def test_rows_of_other_data_are_refused_and_stay(tmp_path, monkeypatch):
     stored = (ROOT / "chapters/results/changes.json").read_bytes()
     (tmp_path / "changes.json").write_bytes(stored)
