@@ -57,6 +57,11 @@ def load_manifest(folder: str | Path = PRETRAINED) -> dict[str, Any]:
             raise ValueError(f"a {type(manifest).__name__}")
     except (OSError, ValueError, RecursionError) as error:
         raise PretrainedError(f"{path}: found no JSON ({error}); expected an entry for each model. {remedy}") from error
+    if {"format", "image_shape", "train"} <= manifest.keys():
+        raise PretrainedError(
+            f"{path}: found that of a folder of shards, which holds data; expected that of a folder of trained models, "
+            "or none. Choose another folder."
+        )
     for name, entry in manifest.items():
         for field, (expected, fits) in FIELDS.items():
             value = entry

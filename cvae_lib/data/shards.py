@@ -84,6 +84,12 @@ def pack(x: np.ndarray, y: np.ndarray, condition: Condition) -> np.ndarray:
     return np.concatenate([x.reshape(len(x), -1), labels.view("uint8")], axis=1)
 
 
+def check_count(n_shards: int, data: Dataset) -> None:
+    """Raise DataError unless each of so many shards gets a training image of the data."""
+    if not 1 <= n_shards <= data.n_train:
+        raise DataError("shards", str(n_shards), f"1 to {data.n_train}, one training image each", "Choose fewer.")
+
+
 def load_data(choice: str | Path | None = None) -> Dataset | ShardedData:
     """Load the data that `choice` or CVAE_DATA names, as `load_mnist` does, or open them if it is a folder of shards.
 

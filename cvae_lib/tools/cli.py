@@ -14,11 +14,10 @@ from dataclasses import replace
 
 from cvae_lib import BookError
 from cvae_lib.data import load_mnist
-from cvae_lib.data.shards import load_data
+from cvae_lib.data.shards import check_count, load_data
 from cvae_lib.pretrained import load_manifest
-from cvae_lib.training.recipes import RECIPES
+from cvae_lib.training.recipes import MOST_EPOCHS, RECIPES
 
-MOST_EPOCHS = 4000  # the generators of epsilon count 2**20 draws an epoch, in 32 bits
 MOST_PROCESSES = max(64, os.cpu_count() or 1)
 MOST = 100_000
 SWEEPS = ("five_epochs", "thirty_epochs", "one_run", "two_latents_by_seed", "latent_count", "annealed")
@@ -228,6 +227,7 @@ def run_launch(options: argparse.Namespace) -> str:
 def run_shard(options: argparse.Namespace) -> str:
     """Write data into shards as the options say; return the summary line to print."""
     data = load_mnist(options.data)
+    check_count(options.shards, data)
     from cvae_lib.training.records import write_dataset
 
     found = write_dataset(data, options.out, options.shards)

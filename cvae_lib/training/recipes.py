@@ -46,10 +46,15 @@ class Recipe:
         return self.network == "dense"
 
 
+MOST_EPOCHS = 4000  # the generators of epsilon count 2**20 draws an epoch, in 32 bits
+MOST_LAYERS = 100
+MOST_UNITS = 100_000
+
 RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    **dict.fromkeys(
-        ("n_z", "n_hidden", "n_layers", "batch_size", "epochs", "patience"), ("at least 1", lambda value: value >= 1)
-    ),
+    **dict.fromkeys(("batch_size", "patience"), ("at least 1", lambda value: value >= 1)),
+    **dict.fromkeys(("n_z", "n_hidden"), (f"from 1 to {MOST_UNITS}", lambda value: 1 <= value <= MOST_UNITS)),
+    "n_layers": (f"from 1 to {MOST_LAYERS}", lambda value: 1 <= value <= MOST_LAYERS),
+    "epochs": (f"from 1 to {MOST_EPOCHS}", lambda value: 1 <= value <= MOST_EPOCHS),
     **dict.fromkeys(("held_out", "warm_up"), ("at least 0", lambda value: value >= 0)),
     "learning_rate": ("above 0", lambda value: 0 < value < math.inf),
     "beta": ("at least 0", lambda value: 0 <= value < math.inf),

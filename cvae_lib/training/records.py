@@ -36,6 +36,7 @@ from cvae_lib.data.shards import (
     SUFFIX,
     Shard,
     ShardedData,
+    check_count,
     check_digests,
     check_files,
     choose_label_dtype,
@@ -57,8 +58,7 @@ def write_dataset(data: Dataset, out: str | Path, n_shards: int) -> ShardedData:
 
     Raises DataError for more shards than images, and as `write_shards` does.
     """
-    if not 1 <= n_shards <= data.n_train:
-        raise DataError("shards", str(n_shards), f"1 to {data.n_train}, one training image each", "Choose fewer.")
+    check_count(n_shards, data)
     n_test_shards = math.ceil(data.n_test * n_shards / data.n_train)
     train, test = (
         zip(np.array_split(pixels, n), np.array_split(y, n), strict=True)

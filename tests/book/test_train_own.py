@@ -2,6 +2,8 @@
 
 import csv
 import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -149,6 +151,15 @@ def test_rows_and_weights_are_written_and_older_rows_stay(tiny, capfd):
     assert entry["command"] == "python3 chapters/train_own.py tiny --seed 1"
     assert load_pretrained("tiny", tiny).count_params() == rows[0]["parameters"]
     assert '"seed": 2' not in (tiny / "manifest.json").read_text(encoding="utf-8"), "another seed took its place"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not lock files in this way")
+def test_rows_that_are_added_at_the_same_time_all_stay(tiny):
+    rows = [{"name": "tiny", "seed": seed} for seed in range(24)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(partial(train_own.add_row, "16_your_own_images"), rows))
+    table = json.loads((tiny / "results" / "own_images.json").read_text(encoding="utf-8"))
+    assert table["rows"] == rows
 
 
 def test_missing_data_and_unknown_names_end_with_one_line(tiny, capfd):

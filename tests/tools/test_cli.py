@@ -226,7 +226,7 @@ def test_errors_come_before_tensorflow_is_loaded(tmp_path):
     commands = [arguments for arguments, _ in IMPOSSIBLE]
     commands += [[*name, "--data", "none.npz"] for name in named]
     commands += [[*name, "--out", out] for name in named for out in ("file", "file/below")]
-    commands += [["scaling", "--out", "file"]]
+    commands += [["scaling", "--out", "file"], ["shard", "--data", "sample", "--shards", "4001"]]
     code = (
         "import json, sys; from cvae_lib.tools.cli import main\n"
         "for command in json.loads(sys.argv[1]):\n"
@@ -242,6 +242,7 @@ def test_errors_come_before_tensorflow_is_loaded(tmp_path):
     assert done.stdout == "[]\n", done.stderr
     assert done.stderr.count("none.npz: found no such file") == 7
     assert done.stderr.count("error: --out file") == 15
+    assert "error: shards: found 4001; expected 1 to 4000, one training image each" in done.stderr
     assert sum(os.times()[2:4]) - started < 8  # seconds of the processor for all of them
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 

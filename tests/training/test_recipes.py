@@ -19,14 +19,14 @@ POSITIVE = ("an int, at least 1", (0, -1, *NOT_INTEGERS))
 NOT_NEGATIVE = ("an int, at least 0", (-1, -5, *NOT_INTEGERS))
 # What is allowed for each setting, in words, and what is not.
 SETTINGS = {
-    "n_z": POSITIVE,
-    "n_hidden": POSITIVE,
-    "n_layers": POSITIVE,
+    "n_z": ("an int, from 1 to 100000", (0, -1, 100_001, 10**30, *NOT_INTEGERS)),
+    "n_hidden": ("an int, from 1 to 100000", (0, -1, 100_001, 10**30, *NOT_INTEGERS)),
+    "n_layers": ("an int, from 1 to 100", (0, -1, 101, *NOT_INTEGERS)),
     "network": ("'dense' or 'convolutional'", ("convolution", "Dense", *NOT_WORDS)),
     "batch_size": POSITIVE,
     "learning_rate": ("a number, above 0", (0, 0.0, -1e-3, *NOT_NUMBERS)),
     "schedule": ("'constant' or 'cosine'", ("cosin", "Cosine", "constant ", *NOT_WORDS)),
-    "epochs": POSITIVE,
+    "epochs": ("an int, from 1 to 4000", (0, -1, 4001, *NOT_INTEGERS)),
     "patience": POSITIVE,
     "held_out": NOT_NEGATIVE,
     "labelled": ("True or False", NOT_BOOLS),
@@ -52,6 +52,10 @@ def test_what_no_training_can_have_is_refused_by_name(setting):
 @pytest.mark.parametrize(
     "setting, values",
     [
+        ("n_z", (1, 100_000)),
+        ("n_hidden", (1, 100_000)),
+        ("n_layers", (1, 100)),
+        ("epochs", (1, 4000)),
         ("batch_size", (1, 60_000)),
         ("learning_rate", (1, 1e-9, np.float64(0.1))),
         ("held_out", (0, 59_999)),
@@ -81,7 +85,7 @@ def test_recipes_and_their_errors_come_back_from_another_process():
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         good, bad = pool.submit(Recipe, beta=2), pool.submit(Recipe, epochs=0)
         assert good.result() == Recipe(beta=2)
-        with pytest.raises(RecipeError, match="epochs: found 0; expected an int, at least 1"):
+        with pytest.raises(RecipeError, match="epochs: found 0; expected an int, from 1 to 4000"):
             bad.result()
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from cvae_lib.data import Classes, DataError, Numbers, check_dataset, load_sample
 from cvae_lib.data.shards import open_shards
-from cvae_lib.pretrained import digest_file, load_history, load_manifest
+from cvae_lib.pretrained import PretrainedError, digest_file, load_history, load_manifest
 from cvae_lib.training import records
 from cvae_lib.training.checkpoints import TrainingError
 from cvae_lib.training.loop import make_model, read_blocks, read_validation, train
@@ -276,6 +276,13 @@ def test_a_recipe_that_changes_the_images_is_refused(sharded, tiny, tmp_path, se
     with pytest.raises(TrainingError, match=f"{name}: found {value!r} for data in shards"):
         train(replace(tiny, **settings), sharded, tmp_path, verbose=0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_shards_takes_no_model(sharded, tiny):
+    before = sorted(path.name for path in sharded.path(sharded.train[0]).parent.iterdir())
+    with pytest.raises(PretrainedError, match="found that of a folder of shards.* Choose another folder"):
+        train(tiny, sharded, sharded.source, verbose=0)
+    assert sorted(path.name for path in sharded.path(sharded.train[0]).parent.iterdir()) == before
 
 
 def test_an_altered_shard_is_named_before_training(few, tiny, tmp_path):
