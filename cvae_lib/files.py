@@ -1,16 +1,52 @@
 """Write files whole or not at all, and keep another run away from them: a run may be stopped at any moment."""
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cvae_lib import BookError
 
+_temporary: set[Path] = set()  # what this process still has to remove
+
 
 class BusyError(BookError):
     """A file or folder that another process is writing: the message names it and says what to do."""
+
+
+def end_at_once(said: str, *_: object) -> None:
+    """Handle a signal, such as that of Ctrl-C: remove what is half written, say a line, and end the process.
+
+    The default handler raises KeyboardInterrupt wherever the process is. Inside TensorFlow or HDF5 that is lost, comes
+    out as another error, or crashes; and a run that can be killed at any moment can be ended at any moment, too.
+    """
+    with suppress(Exception):
+        sys.stdout.flush()
+    remove(*_temporary)
+    os.write(2, f"\nInterrupted. {said}\n".encode())
+    os._exit(130)
+
+
+def remove(*paths: Path) -> None:
+    """Remove files, and folders with all that is in them, where they are there."""
+    for path in paths:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def removed_at_the_end(*paths: Path) -> Iterator[None]:
+    """Remove these files or folders, where they are there, after a block, also if `end_at_once` ends the process."""
+    _temporary.update(paths)
+    try:
+        yield
+    finally:
+        remove(*paths)
+        _temporary.difference_update(paths)
 
 
 @contextmanager
@@ -21,7 +57,7 @@ def write_beside(*paths: Path) -> Iterator[list[Path]]:
     after a kill or a power cut, too. After an error nothing is renamed.
     """
     new = [path.with_name(f"new.{path.name}") for path in paths]  # in front, because Keras goes by the end of a name
-    try:
+    with removed_at_the_end(*new):
         yield new
         for path in new:
             sync(path)
@@ -29,9 +65,6 @@ def write_beside(*paths: Path) -> Iterator[list[Path]]:
             os.replace(source, target)
         for folder in {path.parent for path in paths}:
             sync(folder)
-    finally:
-        for path in new:
-            path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -78,7 +111,5 @@ def hold(path: Path, wait: bool = False) -> Iterator[None]:
                 pass  # a file system without locks
             is_ours = os.fstat(file.fileno()).st_nlink > 0  # or else the other process removed it just now
             if is_ours:
-                try:
+                with removed_at_the_end(lock):
                     yield
-                finally:
-                    lock.unlink(missing_ok=True)

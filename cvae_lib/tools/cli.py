@@ -7,14 +7,17 @@ trains.
 import argparse
 import os
 import re
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from cvae_lib import BookError
 from cvae_lib.data import load_mnist
 from cvae_lib.data.shards import check_count, load_data
+from cvae_lib.files import end_at_once
 from cvae_lib.pretrained import load_manifest
 from cvae_lib.training.recipes import MOST_EPOCHS, RECIPES
 
@@ -23,15 +26,18 @@ MOST = 100_000
 SWEEPS = ("five_epochs", "thirty_epochs", "one_run", "two_latents_by_seed", "latent_count", "annealed")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, ends_at_once: bool = False) -> int:
     """Run the command line and return its exit code: 0 done, 1 an error it explains, 130 interrupted.
 
-    Raises SystemExit with code 2 for an option that cannot be, before the data are read and TensorFlow is loaded.
+    With ends_at_once Ctrl-C ends the process and does not return; see `files.end_at_once`. Raises SystemExit with code
+    2 for an option that cannot be, before the data are read and TensorFlow is loaded.
     """
     interrupted = ""
     try:
         options = make_parser().parse_args(arguments)
         interrupted = options.interrupted
+        if ends_at_once:
+            signal.signal(signal.SIGINT, partial(end_at_once, interrupted))
         if options.command != "launch":
             check_out(options.out)
         print(options.run(options), flush=True)

@@ -10,13 +10,16 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 
 from cvae_lib import BookError
+from cvae_lib.tools.executors import note_signals
 
 GRACE_SECONDS = 30  # how long the others have to end by themselves once one has failed
+STOP_SECONDS = 3  # how long all have after Ctrl-C, which a terminal sends to all of them
 
 
 class LaunchError(BookError):
@@ -27,23 +30,25 @@ def launch(workers: int, command: Sequence[str]) -> None:
     """Run a command of `python -m cvae_lib` in so many processes that train together, and wait for them.
 
     The first process, the chief, shows its progress; of the others only the errors are shown. Raises LaunchError where
-    one failed, after the others have ended: those that do not end by themselves are stopped.
+    one failed, after the others have ended: those that do not end by themselves are stopped. After SIGINT or SIGTERM
+    all are stopped, and KeyboardInterrupt is raised.
     """
     processes: list[subprocess.Popen] = []
-    try:
-        for environment in make_environments(workers):
-            processes.append(
-                subprocess.Popen(
-                    [sys.executable, "-m", "cvae_lib", *command],
-                    env={**os.environ, **environment},
-                    stdout=subprocess.DEVNULL if processes else None,
+    with note_signals() as stopped:
+        try:
+            for environment in make_environments(workers):
+                processes.append(
+                    subprocess.Popen(
+                        [sys.executable, "-m", "cvae_lib", *command],
+                        env={**os.environ, **environment},
+                        stdout=subprocess.DEVNULL if processes else None,
+                    )
                 )
-            )
-        wait_for_all(processes)
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
+            wait_for_all(processes, stopped)
+        finally:
+            for process in processes:
+                process.kill()
+                process.wait()
 
 
 def make_environments(workers: int) -> list[dict[str, str]]:
@@ -57,22 +62,21 @@ def make_environments(workers: int) -> list[dict[str, str]]:
     ]
 
 
-def wait_for_all(processes: Sequence[subprocess.Popen]) -> None:
-    """Wait until all processes have ended. After a failure, or Ctrl-C, which reaches all, wait for GRACE_SECONDS.
+def wait_for_all(processes: Sequence[subprocess.Popen], stopped: threading.Event) -> None:
+    """Wait until all processes have ended. After a failure, or once `stopped` is set, they have some seconds to do so.
 
-    Raises LaunchError for the first that failed, or the KeyboardInterrupt.
+    Raises LaunchError for the first that failed, or KeyboardInterrupt once `stopped` is set.
     """
-    end, stopped = math.inf, None
+    end = math.inf
+    reason: BaseException | None = None
     while time.monotonic() < end and any(process.poll() is None for process in processes):
-        try:
-            time.sleep(0.1)
-            reason: BaseException | None = find_failure(processes)
-        except KeyboardInterrupt as interrupt:
-            reason = interrupt
-        if reason and not stopped:
-            end, stopped = time.monotonic() + GRACE_SECONDS, reason
-    if stopped := stopped or find_failure(processes):
-        raise stopped
+        time.sleep(0.1)
+        if stopped.is_set() and not isinstance(reason, KeyboardInterrupt):
+            end, reason = time.monotonic() + STOP_SECONDS, KeyboardInterrupt()
+        elif not reason and (reason := find_failure(processes)):
+            end = time.monotonic() + GRACE_SECONDS
+    if reason := reason or find_failure(processes):
+        raise reason
 
 
 def find_failure(processes: Sequence[subprocess.Popen]) -> LaunchError | None:

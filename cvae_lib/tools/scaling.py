@@ -105,11 +105,16 @@ def pick(row: dict[str, Any]) -> dict[str, int]:
 
 @contextmanager
 def start_cluster(count: int) -> Iterator[list[subprocess.Popen]]:
-    """Start so many processes that train together, or with 0 one that trains alone; stop them at the end."""
+    """Start so many processes that train together, or with 0 one that trains alone; stop them at the end.
+
+    Ctrl-C does not reach them: they end because nobody writes to them any more.
+    """
     environments = make_environments(count) if count else [{"TF_CONFIG": ""}]
     command = [sys.executable, "-c", f"from {__name__} import serve; serve()"]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "encoding": "utf-8"}
-    cluster = [subprocess.Popen(command, env={**os.environ, **each}, **pipes) for each in environments]
+    cluster = [
+        subprocess.Popen(command, env={**os.environ, **each}, start_new_session=True, **pipes) for each in environments
+    ]
     try:
         yield cluster
     finally:

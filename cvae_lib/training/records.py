@@ -13,7 +13,6 @@ import hashlib
 import json
 import math
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -43,7 +42,7 @@ from cvae_lib.data.shards import (
     open_shards,
     pack,
 )
-from cvae_lib.files import hold, sync, write_text
+from cvae_lib.files import hold, remove, removed_at_the_end, sync, write_text
 from cvae_lib.training.batches import STEPS_PER_CALL, count_steps, steps_per_call, without_autotune
 from cvae_lib.training.checkpoints import TrainingError
 
@@ -90,8 +89,8 @@ def write_shards(
     with hold(out):
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise DataError(out, "something there", "a new or an empty folder", "Choose another, or empty it.")
-        shutil.rmtree(new, ignore_errors=True)  # what a killed process has left
-        try:
+        remove(new)  # what a killed process has left
+        with removed_at_the_end(new):
             new.mkdir()
             for split, parts in (("train", train), ("test", test)):
                 manifest[split] = []
@@ -112,8 +111,6 @@ def write_shards(
                 out.rmdir()
             os.replace(new, out)
             sync(out.parent)
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
     return open_shards(out)
 
 

@@ -20,6 +20,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -92,7 +93,9 @@ def start(arguments, out, errors, at=lambda moment: None):
     sys.addaudithook(watch)
     code = 1
     try:
-        code = cli.main([*arguments, "--out", str(out)])
+        code = cli.main([*arguments, "--out", str(out)], ends_at_once=True)
+    except BaseException:
+        traceback.print_exc()
     finally:
         sys.stderr.flush()
         os._exit(code)

@@ -5,9 +5,11 @@ import json
 import os
 import pickle
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 
 import numpy as np
 import pytest
@@ -340,6 +342,33 @@ def test_ctrl_c_while_the_commands_are_imported_is_one_line():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", env=os.environ)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "\nInterrupted. Nothing was begun.\n")
+
+
+def test_ctrl_c_ends_a_run_that_would_lose_it(tmp_path):
+    """As one does that is inside TensorFlow or HDF5. Nothing half written is left."""
+    code = (
+        "import signal, sys, threading, time; from cvae_lib.tools import cli\n"
+        "from pathlib import Path; from cvae_lib.files import hold, write_beside\n"
+        "def run(options):\n"
+        "    with hold(Path('model')), write_beside(Path('model')) as (new,):\n"
+        "        new.touch(); print('begun', flush=True); print('a line')\n"
+        "        while True:\n"
+        "            try: time.sleep(60)\n"
+        "            except BaseException: pass\n"
+        "cli.run_shard = run\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "cli.main(['shard'], ends_at_once=True)"
+    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"}
+    with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, **pipes) as process:
+        assert process.stdout.readline() == "begun\n"
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["model.lock", "new.model"]
+        threading.Timer(5, process.kill).start()  # it would never end otherwise
+        process.send_signal(signal.SIGINT)
+        printed, error = process.communicate()
+    assert (process.returncode, printed) == (130, "a line\n")
+    assert error == "\nInterrupted. Nothing was written; the same command begins again.\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_errors_can_be_pickled():

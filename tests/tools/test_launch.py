@@ -1,10 +1,12 @@
 """Several processes started at once: what they are told, what is seen of them, and how they end."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -60,9 +62,14 @@ def test_the_others_have_time_to_end_by_themselves(stand_in, tmp_path, capfd):
     assert (tmp_path / "end").exists() and capfd.readouterr().err.startswith("error: process 0 of 2")
 
 
-def test_ctrl_c_is_explained_once_all_have_ended(ctrl_c, stand_in, monkeypatch, tmp_path, capfd):
-    monkeypatch.setattr(launch, "GRACE_SECONDS", 0.3)
-    stand_in("time.sleep(60)")
-    threading.Timer(0.5, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)).start()
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("code", ["time.sleep(60)", "if rank: sys.exit(3)\ntime.sleep(60)"])
+def test_a_signal_is_explained_once_all_have_ended(stand_in, monkeypatch, capfd, code, number):
+    """Within seconds, also where one has failed and the others have time to end."""
+    monkeypatch.setattr(launch, "STOP_SECONDS", 0.3)
+    stand_in(code)
+    before, started = signal.getsignal(number), time.monotonic()
+    threading.Timer(1, os.kill, (os.getpid(), number)).start()
     assert main(["launch", "--", *TRAIN]) == 130
     assert capfd.readouterr().err == "\nInterrupted. The same command goes on from the last finished epoch.\n"
+    assert time.monotonic() - started < 5 and signal.getsignal(number) is before
