@@ -1,6 +1,6 @@
 """Kill the commands that write files, at each of their writes and renames and at random moments, and start them again.
 
-    python tests/benchmarks/kills.py [names of commands]
+    python tests/benchmarks/kills.py [--every 1] [--random 6] [names of commands]
 
 A command runs over the files of an earlier run. It is killed by SIGKILL, SIGTERM or Ctrl-C, in turns: when it is about
 to rename, remove or make a file; when it is about to wait for the disk, once with the whole file and once with half of
@@ -12,6 +12,7 @@ The processes are forks of one that has loaded TensorFlow and used it for nothin
 the table come from processes that train nothing.
 """
 
+import argparse
 import json
 import os
 import random
@@ -38,7 +39,6 @@ from cvae_lib.training.recipes import RECIPES, Recipe
 
 TOOLS = Path(__file__).parent.parent / "tools"
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-RANDOM = 6  # random moments for each command
 EVENTS = ("os.rename", "os.remove", "os.rmdir", "os.mkdir")  # as Python's audit hooks call them, before they happen
 COMMANDS = {
     "train": ["train", "mnist-2d", "--epochs", "2"],
@@ -182,8 +182,8 @@ def kill_after(arguments, out, seconds, number):
     return "at random", end(process), time.time() - started, errors.read_text(encoding="utf-8")
 
 
-def try_command(name, folder, every=1):
-    """Kill a command at every so many of its moments, and at random ones; yield what was found."""
+def try_command(name, folder, every, n_random):
+    """Kill a command at every so many of its moments, and at so many random ones; yield what was found."""
     draw = random.Random(name)
     arguments, before, whole = COMMANDS[name], folder / f"{name}-before", folder / f"{name}-whole"
     before.mkdir()
@@ -202,7 +202,7 @@ def try_command(name, folder, every=1):
     seconds, n = time.time() - started, len(counted.read_text(encoding="utf-8").splitlines())
     old, new = read_all(before), read_all(whole)
     kills = [(kill_at, moment) for moment in range(1, n + 1, every)]
-    kills += [(kill_after, draw.uniform(0.05, seconds)) for _ in range(RANDOM // every)]
+    kills += [(kill_after, draw.uniform(0.05, seconds)) for _ in range(n_random)]
     for place, (kill, moment) in enumerate(kills):
         out, number = folder / f"{name}-{place}", SIGNALS[place % len(SIGNALS)]
         shutil.copytree(before, out)
@@ -224,14 +224,19 @@ def try_command(name, folder, every=1):
         yield kind, number.name, state, took
 
 
-def main(names=tuple(COMMANDS), every=1):
+def main():
     """Kill commands, and print what was found: how many kills, and the longest time that Ctrl-C took."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("names", nargs="*", metavar="name", help=f"the commands: {', '.join(COMMANDS)} (default: all)")
+    parser.add_argument("--every", type=int, default=1, help="only every so many of a command's moments")
+    parser.add_argument("--random", type=int, default=6, help="so many random moments of each command")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch).resolve()
         prepare(folder)
         total = 0
-        for name in names:
-            found = list(try_command(name, folder, every))
+        for name in options.names or COMMANDS:
+            found = list(try_command(name, folder, options.every, options.random))
             total += len(found)
             longest = max((took for _, number, _, took in found if number == "SIGINT"), default=0)
             print(f"{name}: {len(found)} kills; Ctrl-C took at most {longest:.1f} s", flush=True)
@@ -241,4 +246,4 @@ def main(names=tuple(COMMANDS), every=1):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or tuple(COMMANDS))
+    main()

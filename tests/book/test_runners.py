@@ -108,6 +108,7 @@ def test_the_first_cell_fetches_the_book_where_it_is_missing(book, environment, 
 
 
 @pytest.mark.slow
+@pytest.mark.weekly
 def test_nbconvert_runs_a_chapter_from_another_folder(tmp_path):
     command = ["-m", "nbconvert", "--to=notebook", "--execute", f"--output-dir={tmp_path}"]
     run(sys.executable, *command, CHAPTERS / CHAPTER, cwd=tmp_path)
@@ -115,12 +116,14 @@ def test_nbconvert_runs_a_chapter_from_another_folder(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.weekly
 def test_jupyter_execute_runs_a_chapter(tmp_path):
     run(sys.executable, "-m", "jupyter", "execute", CHAPTERS / CHAPTER, f"--output={tmp_path / 'done'}")
     check(tmp_path / "done.ipynb")
 
 
 @pytest.mark.slow
+@pytest.mark.weekly
 def test_papermill_runs_a_chapter_from_the_root(tmp_path, environment):
     """Its kernel works in the folder from which it is called, and not in that of the chapter."""
     run(environment, "-m", "pip", "install", "--quiet", "papermill")
@@ -129,6 +132,7 @@ def test_papermill_runs_a_chapter_from_the_root(tmp_path, environment):
 
 
 @pytest.mark.slow
+@pytest.mark.weekly
 def test_sphinx_builds_the_book(book):
     """By the command that CONTRIBUTING.md gives."""
     (line,) = re.findall(r"`(jupyter-book config sphinx .*)`", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))

@@ -418,6 +418,7 @@ def test_edited_files_are_refused_or_right(tmp_path, make_raw, formats, name):
 
 
 @pytest.mark.slow
+@pytest.mark.weekly
 @pytest.mark.parametrize("name", ["npz", "compressed npz", "IDX", "gzipped IDX"])
 def test_files_edited_ten_thousand_times_are_refused_or_right(tmp_path, make_raw, formats, name):
     print(name, edit_at_random(tmp_path, make_raw, formats, name, 10_000))

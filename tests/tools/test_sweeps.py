@@ -240,6 +240,7 @@ def test_stored_annealing_is_tighter_than_the_bound_on_the_same_images():
 
 
 @pytest.mark.slow
+@pytest.mark.weekly
 def test_a_row_comes_out_again(digits):
     """A cheap row of the table of five epochs, trained again: the same figures, but for another rounding."""
     if digits.edition != "full":

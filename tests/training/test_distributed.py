@@ -380,6 +380,7 @@ def check_lost(result):
 
 
 @pytest.mark.slow
+@pytest.mark.weekly
 def test_four_processes_give_the_result_of_one(few_digits, alone, tmp_path):
     """The last batch has 4 images, and validation has 6, which is fewer than one of the processes has slots."""
     codes, texts, errors = run_all(4, few_digits, tmp_path, name="held-out")

@@ -304,6 +304,7 @@ def mnist(digits):
 
 
 @pytest.mark.slow
+@pytest.mark.weekly
 def test_a_whole_run_comes_to_the_loss_of_2017(mnist, tmp_path):
     """With the recipe that takes least time for it, within what seeds differ by."""
     history = train(RECIPES["mnist-2d-deep-quick"], mnist, tmp_path, verbose=0)

@@ -341,6 +341,7 @@ def test_the_sample_is_learnt_as_well_as_from_memory(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.weekly
 def test_memory_does_not_grow_with_the_images(tmp_path):
     """400,000 more images of 28 x 28, 314 MB, add less than a third of their size: a few windows, at most."""
     peaks, rng = [], np.random.default_rng(0)
