@@ -72,6 +72,9 @@ def test_series_near_zero_is_exact(a):
 def test_normaliser_of_keras_is_that_of_numpy():
     found = np.asarray(continuous_normaliser(tf.constant(LOGITS, "float32")))
     np.testing.assert_allclose(found, likelihood.continuous_normaliser(LOGITS), rtol=3e-6, atol=1e-6)
+    near = np.linspace(-0.0999, 0.0999, 50, dtype="float32")
+    exact = likelihood.continuous_normaliser(near.astype("float64"))
+    np.testing.assert_allclose(continuous_normaliser(tf.constant(near)), exact, rtol=3e-7, atol=0)
 
 
 def test_gradient_of_the_normaliser_is_the_mean_of_the_pixel():

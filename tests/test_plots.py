@@ -92,6 +92,42 @@ def test_figure_is_closed_and_can_be_drawn(name, call):
     assert matplotlib.rcParams == before
 
 
+# In inches, of the usual call: what is larger is made smaller by a page, and its text with it.
+SIZES = {
+    "show_digits": (4, 2.6),
+    "show_grid": (5, 5),
+    "show_grids": (8.4, 4.5),
+    "plot_latent": (6.8, 6),
+    "plot_latents": (8.4, 4.9),
+    "plot_latent_by_class": (8.5, 4.2),
+    "plot_confusion": (6.6, 5.2),
+    "plot_lines": (5.8, 2.5),
+    "plot_intervals": (5.6, 3.8),
+    "plot_bars": (6, 2.6),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_figure_has_the_size_for_which_its_text_is_chosen(name):
+    arguments, options = CALLS[name][0]
+    assert getattr(plots, name)(*arguments, **options).get_size_inches().tolist() == pytest.approx(SIZES[name])
+
+
+@pytest.mark.parametrize("name", ["plot_latent", "plot_latents", "plot_lines", "plot_intervals"])
+def test_a_legend_stands_beside_the_panels_and_near_them(name):
+    """A cell stores a figure with all that stands around it, so a legend far away would leave a white stripe."""
+    figure = getattr(plots, name)(*CALLS[name][0][0])
+    figure.canvas.draw()
+    (legend,) = [box.get_window_extent() for box in figure.legends] or [figure.axes[0].get_legend().get_window_extent()]
+    panels = [axis.get_tightbbox() if figure.legends else axis.get_window_extent() for axis in figure.axes]
+    if name == "plot_latent":
+        gap, off = legend.x0 - panels[0].x1, legend.y0 + legend.y1 - panels[0].y0 - panels[0].y1
+    else:
+        gap = min(panel.y0 for panel in panels) - legend.y1
+        off = legend.x0 + legend.x1 - figure.bbox.x0 - figure.bbox.x1
+    assert -0.05 * figure.dpi < gap < 0.3 * figure.dpi and abs(off) < 0.1 * figure.dpi
+
+
 # The style and the backend of the reader.
 
 HOSTILE = {
@@ -278,7 +314,8 @@ def test_grid_has_z1_downwards_and_z2_to_the_right(shape):
     z1, z2 = [-1.5, 0.25], [-2, 0, 2]
     height, width = shape[:2]
     images = np.arange(6.0).reshape(2, 3, 1) / 6 * np.ones(np.prod(shape))
-    figure = plots.show_grid(images, z1, z2, image_shape=shape)
+    figure = plots.show_grid(images, z1, z2, "the title", image_shape=shape)
+    assert figure.axes[0].get_title() == "the title"
     axis, sheet = figure.axes[0], figure.axes[0].images[0].get_array()
     assert axis.get_ylabel() == "$z_1$" and axis.get_xlabel() == "$z_2$"
     assert [label.get_text() for label in axis.get_yticklabels()] == ["-1.50", "0.25"]
@@ -315,8 +352,7 @@ def drawn_points(axis):
 def check_latent_axes(axis):
     """As the grids: z1 downwards, z2 to the right, on one scale."""
     bottom, top = axis.get_ylim()
-    left, right = axis.get_xlim()
-    assert bottom > top and left < right and bottom == right == -left == -top
+    assert (bottom, top) == (4.2, -4.2) and axis.get_xlim() == (top, bottom)
     assert axis.get_aspect() == 1
 
 
