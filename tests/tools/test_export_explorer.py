@@ -39,8 +39,9 @@ def check_script(name, folder, model):
 
 def test_weights_are_those_of_the_shipped_model(tmp_path):
     """The export is reproducible from the shipped weights, and small."""
-    for name in write_scripts(tmp_path, f"cvae_lib export {MODEL}", pack_networks(MODEL, read_weights(MODEL))):
-        check_script(name, tmp_path, MODEL)
+    out = tmp_path / "new" / "folder"
+    for name in write_scripts(out, f"cvae_lib export {MODEL}", pack_networks(MODEL, read_weights(MODEL))):
+        check_script(name, out, MODEL)
 
 
 @pytest.mark.parametrize("name", OTHERS)

@@ -8,6 +8,9 @@ from types import SimpleNamespace
 
 import nbformat
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+from traitlets.config import Config
 
 from cvae_lib import BookError
 from cvae_lib.data import DataError
@@ -75,12 +78,18 @@ def elsewhere(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_chapter_finds_its_files_from_any_folder_and_says_which_digits_it_uses(elsewhere, capsys):
-    notebooks.open_chapter()
+def test_a_chapter_finds_its_files_from_any_folder_and_says_which_digits_it_uses(elsewhere):
+    settings = Config({"HistoryManager": {"enabled": False}})
+    InteractiveShell.instance(config=settings)  # as in a kernel, which displays what it is told
+    with capture_output() as captured:
+        notebooks.open_chapter()
+    InteractiveShell.clear_instance()
     assert Path("log_2017.csv").exists() and os.environ["CVAE_DATA"] == "sample"
-    told = capsys.readouterr().out
-    assert "sample edition" in told and "4,000 training and 1,000 test digits" in told
-    assert "60,000 and 10,000" in told and "%env CVAE_DATA=full" in told and told.count("\n") == 1
+    (note,) = captured.outputs
+    told = note.data["text/markdown"]
+    assert told == f"> {note.data['text/plain']}"
+    assert "**This run uses the sample edition**" in told and "4,000 training and 1,000 test digits" in told
+    assert "60,000 and 10,000" in told and "%env CVAE_DATA=full" in told
 
 
 def test_a_chapter_says_nothing_of_the_full_edition(elsewhere, capsys, monkeypatch):

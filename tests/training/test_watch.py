@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+import sys
 from functools import partial
 from types import SimpleNamespace
 
@@ -101,6 +102,7 @@ def test_showing_takes_a_small_part_of_the_time(monkeypatch, pages):
     for step in range(1_000):
         clock.now += 1
         callback.on_train_batch_end(step, {"loss": 1.0})
+    assert "1.000</td>" in pages[1], "the loss of the epoch that has begun"
     assert 1_000 / watch.SHARE - 1 <= len(pages) <= 1_000 / watch.SHARE + 3
 
 
@@ -121,12 +123,48 @@ def test_a_loss_that_is_not_finite_is_printed_and_not_drawn():
     assert "<td>nan</td>" in page and "svg" not in page
 
 
+def test_a_curve_falls_from_the_left_to_the_right_as_its_losses_do():
+    losses = [(1, {"loss": 5.0}), (2, {"loss": 2.0}), (5, {"loss": 1.0})]
+    svg = base64.b64decode(re.search(r"svg\+xml;base64,([^\"]+)", watch.write_curves(losses))[1]).decode()
+    points = np.array([place.split(",") for place in re.search('points="([^"]+)"', svg)[1].split()], float)
+    (left, top), (right, bottom) = points[0], points[-1]
+    assert (left, top) == (2, 2) and (right, bottom) == (watch.CURVE_WIDTH - 2, watch.CURVE_HEIGHT - 2)
+    assert points[1] == pytest.approx([left + (right - left) / 4, bottom - (bottom - top) / 4], abs=0.06)
+
+
+def test_the_first_state_is_shown_as_html_too(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda data, **options: shown.append((data, options)))
+    callback = Watch(lambda z, label: np.zeros((1, 30)), [[1]], [0], SHAPE)
+    callback.output = None
+    callback.display("<p>page</p>")
+    ((data, options),) = shown
+    assert data["text/html"] == "<p>page</p>" and options == {"raw": True, "display_id": True}
+
+
 def test_one_line_in_a_terminal(fit, capsys):
     _, history = fit()
     lines = capsys.readouterr().out.split("\r")
     assert all(len(line.rstrip("\n")) <= 79 for line in lines)
     assert lines[1].startswith("epoch 1 of 3, 0 %") and lines[-1].count("\n") == 1
     assert lines[-1].startswith(f"epoch 3 of 3, 100 %  loss {history['loss'][-1]:#.4g}")
+
+
+def test_a_terminal_shows_each_state_at_once(monkeypatch):
+    """What stands in one line is not shown before its end, unless it is flushed."""
+    shown = []
+
+    class Terminal(io.StringIO):
+        def flush(self):
+            shown.append(self.getvalue().rpartition("\r")[2].strip())
+
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    callback = Watch(lambda z, label: np.zeros((1, 30)), [[1]], [0], SHAPE)
+    callback.set_params({"epochs": 2, "steps": 4})
+    callback.on_train_begin()
+    callback.on_train_batch_end(1, {"loss": 2.5})
+    callback.on_train_end()
+    assert shown[:2] == ["epoch 1 of 2, 0 %", "epoch 1 of 2, 50 %  loss 2.500"]
 
 
 NOTEBOOK = """
