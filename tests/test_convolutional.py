@@ -121,6 +121,9 @@ def test_sizes_that_are_not_named():
     assert model.settings == {**sizes, "image_shape": (28, 28), "seed": None}
     for built, network in ((build_convolutional_encoder, model.encoder), (build_convolutional_decoder, model.decoder)):
         assert [weight.shape for weight in built((28, 28)).weights] == [weight.shape for weight in network.weights]
+        layers = [layer for layer in network.layers if "_convolution_" in layer.name]
+        outputs = {"encoder": [16, 32], "decoder": [16, 1]}[network.name]  # the decoder's from 32, towards the image
+        assert [layer.filters for layer in layers] == outputs
 
 
 def test_the_label_reaches_both_networks():
@@ -157,7 +160,8 @@ def test_it_comes_back_from_its_settings(tmp_path):
     ],
 )
 def test_settings_say_which_model_it_is(settings, altered, kind):
-    assert type(build_cvae({**settings, "n_hidden": 4, "seed": 1}, **altered)) is kind
+    model = build_cvae({**settings, "n_hidden": 4, "seed": 1}, **altered)
+    assert type(model) is kind and altered.items() <= model.settings.items()
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])

@@ -94,6 +94,12 @@ def test_the_page_runs_dense_and_convolutional_models_of_classes_and_angles():
         check_model("own", {**SIZES, "image_shape": [64, 48, 3]}, condition)
 
 
+def test_the_command_says_what_it_has_written(tmp_path, capsys):
+    assert main(["export", "letters-2d", "--out", str(tmp_path)]) == 0
+    size = (tmp_path / "letters-2d.js").stat().st_size
+    assert capsys.readouterr() == (f"letters-2d.js: {size:,} bytes; written to {tmp_path}\n", "")
+
+
 @pytest.mark.parametrize("name, found", [("mnist-20d", "20 latents"), ("mnist-2d-deep", "3 hidden layers")])
 def test_a_refused_model_leaves_the_files_as_they_are(name, found, tmp_path, capsys):
     (tmp_path / "decoder.js").write_text("as it is", encoding="utf-8")
