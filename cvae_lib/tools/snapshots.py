@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from cvae_lib.data import Dataset
 from cvae_lib.evaluate import decode
-from cvae_lib.files import hold, write_beside
+from cvae_lib.files import hold, removed_at_the_end, write_beside
 from cvae_lib.pictures import tile, write_png
 from cvae_lib.pretrained import describe_versions
 from cvae_lib.training.checkpoints import describe_data
@@ -59,7 +59,7 @@ def record_snapshots(recipe: Recipe, data: Dataset, out: str | Path) -> dict[str
     z = np.random.default_rng(0).standard_normal((data.n_y, recipe.n_z)).round(3)
     snapshots = Snapshots(z.astype("float32"), np.eye(data.n_y, dtype="float32"), EPOCHS)
     # A folder of its own: a run that goes on from a checkpoint would lack the pictures of its first epochs.
-    with hold(out / NAME), tempfile.TemporaryDirectory() as folder:
+    with hold(out / NAME), tempfile.TemporaryDirectory() as folder, removed_at_the_end(Path(folder)):
         history = train(recipe, data, folder, NAME, SEED, jit_compile=False, callbacks=[snapshots])
         sheet = tile(np.stack(list(snapshots.pictures.values())), data.image_shape)
         record = {

@@ -42,15 +42,16 @@ def test_a_changed_file_is_refused(tmp_path):
         load_classifier(folder)
 
 
-def test_training_learns_and_writes_what_loading_reads(tmp_path):
-    """From 1,000 digits in a few seconds."""
+def test_training_learns_and_writes_what_loading_reads(tmp_path, capsys):
+    """From 1,000 digits in a few seconds, into a new folder, without a word."""
+    out = tmp_path / "new" / "folder"
     digits = load_sample()
     digits = replace(digits, pixels_train=digits.pixels_train[:1000], y_train=digits.y_train[:1000])
-    accuracy = train_classifier(digits, tmp_path, epochs=6, verbose=0)
+    accuracy = train_classifier(digits, out, epochs=6, verbose=0)
     assert accuracy > 0.8
-    read = read_digits(load_classifier(tmp_path), digits.x_test)
-    assert np.mean(read == digits.y_test) == accuracy
-    entry = load_manifest(tmp_path)[NAME]
+    read = read_digits(load_classifier(out), digits.x_test)
+    assert np.mean(read == digits.y_test) == accuracy and capsys.readouterr() == ("", "")
+    entry = load_manifest(out)[NAME]
     assert entry["measured"]["test_accuracy"] == accuracy
     assert entry["command"] == "python -m cvae_lib classifier --epochs 6 --seed 1 --data sample"
 
