@@ -112,6 +112,12 @@ def test_saved_again_it_has_the_bytes_that_ship(folder, name, tmp_path):
     assert load_manifest(tmp_path)[name]["sha256"] == entry["sha256"]
 
 
+def test_models_stand_in_the_order_of_their_names():
+    """So that one more changes the lines of no other."""
+    text = (PRETRAINED / "manifest.json").read_text(encoding="utf-8")
+    assert text == json.dumps(json.loads(text), indent=2, sort_keys=True) + "\n"
+
+
 def test_seeds_differ():
     """The spread over seeds would mean nothing if two of the runs were one."""
     seeds = [load_manifest(folder)["mnist-2d"]["seed"] for folder in FOLDERS]

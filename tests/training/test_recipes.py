@@ -4,7 +4,7 @@ import math
 import multiprocessing
 import pickle
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import FrozenInstanceError, fields, replace
+from dataclasses import FrozenInstanceError, asdict, fields, replace
 
 import numpy as np
 import pytest
@@ -90,6 +90,26 @@ def test_recipes_and_their_errors_come_back_from_another_process():
 
 
 def test_recipe_of_the_book_is_that_of_2017():
-    settings = {"n_z": 2, "n_hidden": 512, "n_layers": 1, "batch_size": 250, "learning_rate": 1e-3}
-    settings |= {"schedule": "constant", "epochs": 50, "patience": 5, "held_out": 0}
-    assert RECIPES["mnist-2d"] == Recipe(**settings, labelled=True, pixels="grey", beta=1, continuous=False)
+    assert asdict(RECIPES["mnist-2d"]) == {
+        "n_z": 2,
+        "n_hidden": 512,
+        "n_layers": 1,
+        "network": "dense",
+        "batch_size": 250,
+        "learning_rate": 1e-3,
+        "schedule": "constant",
+        "epochs": 50,
+        "patience": 5,
+        "held_out": 0,
+        "labelled": True,
+        "pixels": "grey",
+        "beta": 1,
+        "warm_up": 0,
+        "continuous": False,
+        "dropout": 0,
+    }
+
+
+def test_settings_are_given_by_name():
+    with pytest.raises(TypeError):
+        Recipe(20)
