@@ -9,7 +9,13 @@ import psutil
 import pytest
 import tensorflow as tf
 
-from cvae_lib.training.batches import batches_in_order, make_batch_lookup, shuffled_index_blocks, steps_per_call
+from cvae_lib.training.batches import (
+    batches_in_order,
+    count_steps,
+    make_batch_lookup,
+    shuffled_index_blocks,
+    steps_per_call,
+)
 
 
 @pytest.fixture
@@ -27,6 +33,11 @@ def epochs_of():
         return found
 
     return collect
+
+
+@pytest.mark.parametrize("n, batch_size, steps", [(60, 16, 4), (60, 5, 12), (7, 250, 1), (1, 1, 1)])
+def test_the_last_batch_may_be_smaller(n, batch_size, steps):
+    assert count_steps(n, batch_size) == steps
 
 
 @pytest.mark.parametrize("n, batch_size, steps", [(60, 16, 1), (60, 5, 4), (7, 7, 1), (7, 250, 1), (2, 1, 2)])

@@ -9,6 +9,7 @@ from dataclasses import FrozenInstanceError, asdict, fields, replace
 import numpy as np
 import pytest
 
+from cvae_lib.pretrained import load_manifest
 from cvae_lib.training.recipes import RECIPES, Recipe, RecipeError
 
 NOT_NUMBERS = ("1", "", None, True, math.nan, math.inf, -math.inf, 1j, [1], {}, np.float32(0.5), np.ones(2))
@@ -113,3 +114,21 @@ def test_recipe_of_the_book_is_that_of_2017():
 def test_settings_are_given_by_name():
     with pytest.raises(TypeError):
         Recipe(20)
+
+
+@pytest.mark.parametrize("name", RECIPES.keys() & load_manifest().keys())
+def test_a_model_that_ships_was_trained_by_the_recipe_of_its_name(name):
+    recipe, entry = RECIPES[name], load_manifest()[name]
+    protocol, sizes = entry["protocol"], entry["configuration"]
+    assert all(sizes[size] == getattr(recipe, size) for size in ("n_z", "n_hidden", "n_layers"))
+    assert all(protocol[setting] == getattr(recipe, setting) for setting in ("batch_size", "epochs"))
+    assert protocol["objective"] == {setting: getattr(recipe, setting) for setting in protocol["objective"]}
+    assert protocol["early_stopping"] == f"validation loss, patience {recipe.patience}"
+    assert protocol["optimizer"] == f"Adam, learning rate {recipe.learning_rate}, {recipe.schedule}"
+    assert protocol["training"] == f"{60_000 - recipe.held_out} digits"
+
+
+def test_quick_recipes_are_those_that_chapter_11_describes():
+    same = {"schedule": "cosine", "patience": 5}
+    assert RECIPES["mnist-2d-quick"] == Recipe(learning_rate=3e-3, epochs=35, **same)
+    assert RECIPES["mnist-2d-deep-quick"] == Recipe(n_layers=2, learning_rate=4e-3, epochs=10, **same)
