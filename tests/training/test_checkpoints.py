@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cvae_lib.data import check_dataset
+from cvae_lib.data import check_dataset, load_sample
 from cvae_lib.files import BusyError
 from cvae_lib.pretrained import PretrainedError, load_history, load_manifest
-from cvae_lib.training.checkpoints import TrainingError, digest_state, should_stop_early
+from cvae_lib.training.checkpoints import TrainingError, describe_command, digest_state, should_stop_early
 from cvae_lib.training.loop import train
-from cvae_lib.training.recipes import Recipe
+from cvae_lib.training.recipes import RECIPES, Recipe
 
 # Two epochs of one step, with all that an epoch draws or counts, and with figures that are measured after the last.
 DRAWING = {"dropout": 0.3, "warm_up": 1, "schedule": "cosine", "held_out": 4}
@@ -292,3 +292,22 @@ def test_run_stops_early_and_does_not_go_on(dozen, tmp_path, monkeypatch):
     assert train(recipe, dozen, tmp_path, "idle", verbose=0)["val_loss"] == [row["val_loss"] for row in rows]
     entry = load_manifest(tmp_path)["idle"]
     assert entry["measured"]["epoch"] == len(rows) and entry["protocol"]["epochs"] == 40
+
+
+@pytest.mark.parametrize(
+    "name, changes, jit_compile, expected",
+    [
+        ("mnist-2d", {}, True, "python -m cvae_lib train mnist-2d --epochs 50 --seed 3 --data sample"),
+        ("mnist-2d", {"epochs": 5}, True, "python -m cvae_lib train mnist-2d --epochs 5 --seed 3 --data sample"),
+        ("mnist-2d", {}, False, "name='mnist-2d', seed=3, jit_compile=False)"),
+        ("mnist-2d", {"beta": 4}, True, "name='mnist-2d', seed=3)"),
+        ("mine", {}, True, "name='mine', seed=3)"),
+        ("mine", {"network": "convolutional"}, False, "name='mine', seed=3)"),
+    ],
+)
+def test_the_manifest_says_how_to_make_the_model_again(name, changes, jit_compile, expected):
+    """By the command where it has all options, else by a call."""
+    recipe = replace(RECIPES["mnist-2d"], **changes)
+    found = describe_command(name, recipe, load_sample(), 3, jit_compile)
+    call = f"cvae_lib.training.loop.train({recipe!r}, data, out, "
+    assert found == (expected if expected.startswith("python") else call + expected)

@@ -128,7 +128,7 @@ def test_a_model_that_ships_was_trained_by_the_recipe_of_its_name(name):
     assert protocol["training"] == f"{60_000 - recipe.held_out} digits"
 
 
-def test_quick_recipes_are_those_that_chapter_11_describes():
+def test_quick_recipes_are_those_that_the_page_of_costs_compares():
     same = {"schedule": "cosine", "patience": 5}
     assert RECIPES["mnist-2d-quick"] == Recipe(learning_rate=3e-3, epochs=35, **same)
     assert RECIPES["mnist-2d-deep-quick"] == Recipe(n_layers=2, learning_rate=4e-3, epochs=10, **same)
