@@ -34,6 +34,7 @@ MORE_TESTS = {  # beside the file that is named like the module
     "data/readers": ["data/test_hostile_input"],
     "likelihood": ["test_objectives"],
     "tools/digit_classifier": ["tools/test_cli"],
+    "training/loop": ["training/test_records"],
 }
 # Several processes, in which a test fails for other reasons too; and what only a shell or a page uses.
 LEFT_OUT = ("__init__", "__main__", "_tensorflow", "distributed", "executors", "export_toys", "launch", "scaling")
