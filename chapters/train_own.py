@@ -10,6 +10,7 @@ ships go to the folder --out if its seed is 1; all others are forgotten once the
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -28,7 +29,7 @@ import numpy as np
 from cvae_lib import BookError
 from cvae_lib.data import Classes, Dataset, Joint
 from cvae_lib.evaluate import decode, encode, sampled_elbo, score_labels
-from cvae_lib.files import hold, write_text
+from cvae_lib.files import end_at_once, hold, removed_at_the_end, write_text
 from cvae_lib.likelihood import make_grid
 from cvae_lib.metrics import measure_shape
 from cvae_lib.pictures import tile, write_png
@@ -93,7 +94,7 @@ def train_reader(chapter: str, name: str) -> tuple[Any, float]:
     condition = data.condition.parts[0] if isinstance(data.condition, Joint) else data.condition
     y_train, y_test = (read_classes(y) for y in (data.y_train, data.y_test))
     data = replace(data, condition=condition, y_train=y_train, y_test=y_test)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, removed_at_the_end(Path(folder)):
         accuracy = train_classifier(data, folder, verbose=0)
         reader = build_classifier(data.image_shape, data.n_y)
         reader.load_weights(Path(folder, f"{NAME}.weights.h5"))
@@ -273,7 +274,7 @@ def make_row(name: str, seed: int, out: Path) -> dict[str, Any]:
     own = OWN[name]
     data = make_data(own.chapter, own.make_data, *own.arguments)
     command = f"python3 chapters/train_own.py {name} --seed {seed}"
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, removed_at_the_end(Path(folder)):
         place = out if own.ships and seed == 1 else Path(folder)
         started = time.process_time()
         history = train(own.recipe, data, place, name if own.ships else "own", seed, verbose=2, command=command)
@@ -324,4 +325,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, partial(end_at_once, "The rows that were finished are written."))
     sys.exit(main())

@@ -12,7 +12,9 @@ measures on the test digits. Those rows go to `chapters/results/chosen_changed.j
 
 import argparse
 import json
+import signal
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ from keras import ops
 from cvae_lib import BookError
 from cvae_lib.data import Dataset, hold_out, load_mnist
 from cvae_lib.evaluate import encode
-from cvae_lib.files import hold, write_text
+from cvae_lib.files import end_at_once, hold, write_text
 from cvae_lib.likelihood import best_gaussians, make_grid
 from cvae_lib.model import CVAE
 from cvae_lib.pretrained import describe_versions
@@ -170,6 +172,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, partial(end_at_once, "The rows that were finished are written."))
     try:
         main()
     except BookError as error:
