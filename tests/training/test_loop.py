@@ -108,7 +108,7 @@ def test_the_progress_bar_counts_the_calls(few, tiny, tmp_path, capsys, eager):
     assert "Epoch 2/2" in shown and "3/3" in shown and "val_kl_loss" in shown
 
 
-def test_callbacks_are_called_and_change_nothing(few, tiny, rows_of, tmp_path, eager):
+def test_callbacks_are_called_and_change_nothing(few, tiny, rows_of, tmp_path, capsys, eager):
     """Even where one draws epsilon after each epoch and asks all that a model can be asked."""
 
     class Ask(keras.callbacks.Callback):
@@ -123,6 +123,7 @@ def test_callbacks_are_called_and_change_nothing(few, tiny, rows_of, tmp_path, e
     recipe = replace(tiny, epochs=2, batch_size=30, dropout=0.2)
     train(recipe, few, tmp_path / "plain", verbose=0)
     history = train(recipe, few, tmp_path / "asked", verbose=0, callbacks=[Ask()])
+    assert capsys.readouterr().out == "", "verbose=0 is silent"
     assert Ask.losses == history["loss"]
     plain, asked = (tmp_path / folder / "cvae" for folder in ("plain", "asked"))
     assert rows_of(plain.with_suffix(".history.csv")) == rows_of(asked.with_suffix(".history.csv"))
