@@ -19,7 +19,7 @@ from cvae_lib.training import records
 from cvae_lib.training.checkpoints import TrainingError
 from cvae_lib.training.loop import make_model, read_blocks, read_validation, train
 from cvae_lib.training.recipes import Recipe
-from cvae_lib.training.records import divide, shuffled_record_blocks, write_dataset, write_shards
+from cvae_lib.training.records import Share, divide, shuffled_record_blocks, write_dataset, write_shards
 
 
 @pytest.fixture(scope="module")
@@ -221,6 +221,20 @@ def test_equal_shares_make_the_steps_of_one_process(make_raw, tmp_path):
     data = write_dataset(check_dataset(make_raw(n_train=64), "a test"), tmp_path / "shards", 8)
     for processes in (1, 2, 4, 8):
         assert [share.steps for share in divide(data, 16, processes)] == [4] * processes
+
+
+def test_each_replica_takes_its_places_of_a_batch():
+    """Three records in five places: the last places are empty, whoever takes them."""
+    share = Share((), 13, first=4, width=5)
+    records = np.arange(6, dtype="uint8").reshape(3, 2)
+    assert share.steps == 3 and [int(share.count(steps)) for steps in (1, 2, 3, 4)] == [5, 10, 13, 13]
+    found, places, weights = map(np.asarray, share.take(records))
+    assert found.tolist() == [[0, 1], [2, 3], [4, 5], [0, 0], [0, 0]]
+    assert places.tolist() == [4, 5, 6, 7, 8] and weights.tolist() == [1, 1, 1, 0, 0]
+    halves = [list(map(np.asarray, share.take(records, replica, 2))) for replica in (0, 1)]
+    assert [half[0].tolist() for half in halves] == [[[0, 1], [2, 3], [4, 5]], [[0, 0]] * 3]
+    assert [half[1].tolist() for half in halves] == [[4, 5, 6], [7, 8, 8]]
+    assert [half[2].tolist() for half in halves] == [[1, 1, 1], [0, 0, 0]]
 
 
 def test_fewer_shards_than_processes_are_refused(sharded):
