@@ -146,6 +146,9 @@ def test_a_panel_shows_what_its_function_makes_of_the_values():
     one = panel(controls, reach("a line"), "A test")
     assert one.values == {"digit": 2, "beta": 1, "drawing": None}
     assert (one.picture, one.text) == (b"(2, 1, None)", "a line")
+    sent = one.get_state()
+    assert sent["title"] == "A test" and sent["text"] == "a line" and sent["values"] == one.values
+    assert [control["name"] for control in sent["controls"]] == ["digit", "beta", "drawing"]
     assert one.alt == "A test: digit c, beta 1.0" and repr(one) == "Panel(digit c, beta 1.0)"
     one.move({"beta": -2.5, "drawing": [0] * 784})
     assert one.picture == repr((2, -2.5, [0] * 784)).encode()

@@ -20,9 +20,9 @@ def count_steps(n: int, batch_size: int) -> int:
 
 
 def steps_per_call(n: int, batch_size: int, at_most: int = STEPS_PER_CALL) -> int:
-    """Choose how many batches one compiled call trains on: as many as divide an epoch of n images, up to `at_most`.
+    """Choose how many batches one compiled call trains on: the most that divide both an epoch and `at_most`.
 
-    The number is 1 if the last batch of an epoch is smaller than the others.
+    n is the number of images of an epoch. The result is 1 if the last batch is smaller than the others.
     """
     return 1 if n % batch_size else math.gcd(n // batch_size, at_most)
 

@@ -114,6 +114,7 @@ def test_a_folder_with_something_in_it_is_refused(few, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
     (tmp_path / "empty").mkdir()
     assert write_dataset(few, tmp_path / "empty", 60).n_train == 60
+    assert write_dataset(few, tmp_path / "new" / "folder", 3).n_train == 60
 
 
 def test_more_shards_than_images_are_refused(few, tmp_path):
@@ -221,6 +222,14 @@ def test_equal_shares_make_the_steps_of_one_process(make_raw, tmp_path):
     data = write_dataset(check_dataset(make_raw(n_train=64), "a test"), tmp_path / "shards", 8)
     for processes in (1, 2, 4, 8):
         assert [share.steps for share in divide(data, 16, processes)] == [4] * processes
+
+
+def test_a_window_holds_two_blocks(sharded, monkeypatch):
+    """60 images in batches of 5 make 12 steps, of which a block has as many as divide them and the room, or 40."""
+    for n_bytes, steps in ((1, 1), (2 * 5 * 3, 3), (2 * 5 * 4, 4), (2 * 5 * 36, 12), (2 * 5 * 999, 4)):
+        monkeypatch.setattr(records, "WINDOW_BYTES", n_bytes * sharded.record_bytes)
+        assert records.steps_of_a_block(sharded, 5) == steps
+    assert records.steps_of_a_block(sharded, 5, at_most=3) == 3
 
 
 def test_each_replica_takes_its_places_of_a_batch():
