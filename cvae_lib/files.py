@@ -22,9 +22,9 @@ def end_at_once(said: str, *_: object) -> None:
     The default handler raises KeyboardInterrupt wherever the process is. Inside TensorFlow or HDF5 that is lost, comes
     out as another error, or crashes; and a run that can be killed at any moment can be ended at any moment, too.
     """
-    with suppress(Exception):
+    with suppress(Exception):  # whatever happens here, the process ends
         sys.stdout.flush()
-    remove(*_temporary)
+        remove(*_temporary)
     os.write(2, f"\nInterrupted. {said}\n".encode())
     os._exit(130)
 

@@ -116,7 +116,7 @@ def test_settings_are_given_by_name():
         Recipe(20)
 
 
-@pytest.mark.parametrize("name", RECIPES.keys() & load_manifest().keys())
+@pytest.mark.parametrize("name", [name for name in RECIPES if name in load_manifest()])
 def test_a_model_that_ships_was_trained_by_the_recipe_of_its_name(name):
     recipe, entry = RECIPES[name], load_manifest()[name]
     protocol, sizes = entry["protocol"], entry["configuration"]
