@@ -316,6 +316,7 @@ def test_a_bug_is_hidden_until_its_answer_is_opened(tab):
         ((name, value),) = change.items()
         assert wait(tab, f"now.settings.{name} === {json.dumps(value)}")["settings"] == {**defaults, **change}
         assert not part(tab, "diagnosis").is_visible() and not part(tab, "settings").is_visible()
+        part(tab, "runs").filter(has_text=f"Solid: bug {'ABCDE'[i]}").wait_for()  # it is written a few times a second
         words = part(tab, "runs").inner_text()
         assert words.startswith(f"Solid: bug {'ABCDE'[i]}") and "Dashed: the settings of the page" in words
     open_fold(tab, "Answer")
