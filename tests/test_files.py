@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from cvae_lib.files import BusyError, hold, write_beside, write_text
+from cvae_lib.files import BusyError, hold, removed_at_the_end, write_beside, write_text
 
 
 def list_names(folder):
@@ -32,6 +32,30 @@ def test_an_error_leaves_what_was_there(tmp_path):
         raise ZeroDivisionError
     assert list_names(tmp_path) == ["a", "b"]
     assert {path.read_text(encoding="utf-8") for path in tmp_path.iterdir()} == {"old"}
+
+
+def test_a_signal_ends_the_process_with_a_line_and_removes_what_is_temporary(tmp_path):
+    """What a block has left behind in its usual end is its own affair: that path may hold something else by then."""
+    code = (
+        "import functools, os, pathlib, signal; from cvae_lib.files import end_at_once, removed_at_the_end\n"
+        "signal.signal(signal.SIGINT, functools.partial(end_at_once, 'Come again.'))\n"
+        "folder, file, other = map(pathlib.Path, ('folder', 'file', 'other'))\n"
+        "with removed_at_the_end(other): other.touch()\n"
+        "assert not other.exists(); other.touch()\n"
+        "with removed_at_the_end(folder, file):\n"
+        "    folder.mkdir(); (folder / 'part').touch(); file.touch(); print('a line')\n"
+        "    os.kill(os.getpid(), signal.SIGINT); print('not reached')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, encoding="utf-8")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "a line\n", "\nInterrupted. Come again.\n")
+    assert list_names(tmp_path) == ["other"]
+
+
+def test_a_folder_is_removed_with_what_is_in_it(tmp_path):
+    with pytest.raises(ZeroDivisionError), removed_at_the_end(tmp_path / "folder", tmp_path / "nothing"):
+        (tmp_path / "folder" / "below").mkdir(parents=True)
+        raise ZeroDivisionError
+    assert list_names(tmp_path) == []
 
 
 def test_all_is_on_the_disk_before_a_name_changes_and_names_change_in_their_order(tmp_path, monkeypatch):

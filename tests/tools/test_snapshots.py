@@ -35,6 +35,7 @@ def test_rows_are_what_the_decoder_draws(make_file, tiny, tmp_path, monkeypatch,
     record = json.loads((tmp_path / "new" / "results" / "snapshots.json").read_text(encoding="utf-8"))
     sheet = np.asarray(Image.open(tmp_path / "new" / "results" / "snapshots.png"))
 
+    assert record["z"] == np.random.default_rng(0).standard_normal((10, 2)).round(3).tolist()
     assert record["epochs"] == [0, 1, 2] and record["command"] == f"python -m cvae_lib snapshots --data {path}"
     rows = sheet.reshape(3, 28, 10, 28).swapaxes(1, 2).reshape(3, 10, 784)
     data = load_digits(path)
