@@ -68,8 +68,16 @@ def test_a_signal_is_explained_once_all_have_ended(stand_in, monkeypatch, capfd,
     """Within seconds, also where one has failed and the others have time to end."""
     monkeypatch.setattr(launch, "STOP_SECONDS", 0.3)
     stand_in(code)
-    before, started = signal.getsignal(number), time.monotonic()
-    threading.Timer(1, os.kill, (os.getpid(), number)).start()
+    before, started = signal.getsignal(number), []
+
+    def stop():
+        while signal.getsignal(number) is before:  # it has not been launched
+            time.sleep(0.05)
+        time.sleep(0.5)
+        started.append(time.monotonic())
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=stop, daemon=True).start()
     assert main(["launch", "--", *TRAIN]) == 130
     assert capfd.readouterr().err == "\nInterrupted. The same command goes on from the last finished epoch.\n"
-    assert time.monotonic() - started < 5 and signal.getsignal(number) is before
+    assert time.monotonic() - started[0] < 5 and signal.getsignal(number) is before
