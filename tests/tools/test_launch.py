@@ -5,10 +5,10 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
+from calls import at
 
 from cvae_lib.tools import launch
 from cvae_lib.tools.cli import main
@@ -71,13 +71,11 @@ def test_a_signal_is_explained_once_all_have_ended(stand_in, monkeypatch, capfd,
     before, started = signal.getsignal(number), []
 
     def stop():
-        while signal.getsignal(number) is before:  # it has not been launched
-            time.sleep(0.05)
         time.sleep(0.5)
         started.append(time.monotonic())
         os.kill(os.getpid(), number)
 
-    threading.Thread(target=stop, daemon=True).start()
-    assert main(["launch", "--", *TRAIN]) == 130
+    with at(lambda: signal.getsignal(number) is not before, stop):
+        assert main(["launch", "--", *TRAIN]) == 130
     assert capfd.readouterr().err == "\nInterrupted. The same command goes on from the last finished epoch.\n"
     assert time.monotonic() - started[0] < 5 and signal.getsignal(number) is before
