@@ -10,7 +10,6 @@ ships go to the folder --out if its seed is 1; all others are forgotten once the
 
 import argparse
 import json
-import signal
 import sys
 import tempfile
 import time
@@ -325,5 +324,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, partial(end_at_once, "The rows that were finished are written."))
+    end_at_once("The rows that were finished are written.")
     sys.exit(main())

@@ -12,9 +12,7 @@ measures on the test digits. Those rows go to `chapters/results/chosen_changed.j
 
 import argparse
 import json
-import signal
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +170,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, partial(end_at_once, "The rows that were finished are written."))
+    end_at_once("The rows that were finished are written.")
     try:
         main()
     except BookError as error:

@@ -3,14 +3,13 @@
 import os
 import signal
 import sys
-from functools import partial
 
 from cvae_lib.files import end_at_once
 
 if __name__ == "__main__":
     listens = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # a job in the background may ignore it
     if listens:
-        signal.signal(signal.SIGINT, partial(end_at_once, "Nothing was begun."))
+        end_at_once("Nothing was begun.")
     from cvae_lib.tools.cli import main
 
     # In the locale C, or for a path that is no text, Python could not print and would lose a run's last line.

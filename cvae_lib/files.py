@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,17 +17,22 @@ class BusyError(BookError):
     """A file or folder that another process is writing: the message names it and says what to do."""
 
 
-def end_at_once(said: str, *_: object) -> None:
-    """Handle a signal, such as that of Ctrl-C: remove what is half written, say a line, and end the process.
+def end_at_once(said: str) -> None:
+    """Let Ctrl-C, from now on, remove what is half written, say a line, and end the process with the code 130.
 
     The default handler raises KeyboardInterrupt wherever the process is. Inside TensorFlow or HDF5 that is lost, comes
     out as another error, or crashes; and a run that can be killed at any moment can be ended at any moment, too.
     """
-    with suppress(Exception):  # whatever happens here, the process ends
-        sys.stdout.flush()
-        remove(*_temporary)
-    os.write(2, f"\nInterrupted. {said}\n".encode())
-    os._exit(130)
+    stderr = os.dup(2)  # which leads nowhere while TensorFlow is imported
+
+    def end(*_: object) -> None:
+        with suppress(Exception):  # whatever happens here, the process ends
+            sys.stdout.flush()
+            remove(*_temporary)
+        os.write(stderr, f"\nInterrupted. {said}\n".encode())
+        os._exit(130)
+
+    signal.signal(signal.SIGINT, end)
 
 
 def remove(*paths: Path) -> None:

@@ -7,12 +7,10 @@ trains.
 import argparse
 import os
 import re
-import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 
 from cvae_lib import BookError
 from cvae_lib.data import load_mnist
@@ -37,7 +35,7 @@ def main(arguments: Sequence[str] | None = None, ends_at_once: bool = False) -> 
         options = make_parser().parse_args(arguments)
         interrupted = options.interrupted
         if ends_at_once:
-            signal.signal(signal.SIGINT, partial(end_at_once, interrupted))
+            end_at_once(interrupted)
         if options.command != "launch":
             check_out(options.out)
         print(options.run(options), flush=True)

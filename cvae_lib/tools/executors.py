@@ -66,13 +66,20 @@ def run_all(
 def note_signals() -> Iterator[threading.Event]:
     """Yield an event that SIGINT or SIGTERM sets: neither then raises an error in the middle of writing a file."""
     stopped = threading.Event()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda *_: stopped.set()) for number in numbers]
-    try:
+    with handle_signals(lambda *_: stopped.set()):
         yield stopped
+
+
+@contextmanager
+def handle_signals(handler: Callable[..., Any]) -> Iterator[None]:
+    """Give SIGINT and SIGTERM this handler, and at the end those that they had before."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, handler) for number in numbers]
+    try:
+        yield
     finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
+        for number, earlier in zip(numbers, before, strict=True):
+            signal.signal(number, earlier)
 
 
 @contextmanager

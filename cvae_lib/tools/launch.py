@@ -7,6 +7,7 @@ variables in their environment; then this module is not needed.
 import json
 import math
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -14,12 +15,12 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from typing import Any
 
 from cvae_lib import BookError
 from cvae_lib.tools.executors import note_signals
 
 GRACE_SECONDS = 30  # how long the others have to end by themselves once one has failed
-STOP_SECONDS = 3  # how long all have after Ctrl-C, which a terminal sends to all of them
 
 
 class LaunchError(BookError):
@@ -37,18 +38,25 @@ def launch(workers: int, command: Sequence[str]) -> None:
     with note_signals() as stopped:
         try:
             for environment in make_environments(workers):
-                processes.append(
-                    subprocess.Popen(
-                        [sys.executable, "-m", "cvae_lib", *command],
-                        env={**os.environ, **environment},
-                        stdout=subprocess.DEVNULL if processes else None,
-                    )
-                )
+                shown = subprocess.DEVNULL if processes else None
+                processes.append(start([sys.executable, "-m", "cvae_lib", *command], environment, stdout=shown))
             wait_for_all(processes, stopped)
         finally:
             for process in processes:
                 process.kill()
                 process.wait()
+
+
+def start(command: Sequence[str], environment: dict[str, str], **options: Any) -> subprocess.Popen:
+    """Start a process that leaves Ctrl-C, which a terminal sends to all, to this one: then one line says so.
+
+    Its environment is that of this process with these changes. The options are those of `subprocess.Popen`.
+    """
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which the new process inherits
+    try:
+        return subprocess.Popen(command, env={**os.environ, **environment}, **options)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def make_environments(workers: int) -> list[dict[str, str]]:
@@ -63,20 +71,19 @@ def make_environments(workers: int) -> list[dict[str, str]]:
 
 
 def wait_for_all(processes: Sequence[subprocess.Popen], stopped: threading.Event) -> None:
-    """Wait until all processes have ended. After a failure, or once `stopped` is set, they have some seconds to do so.
+    """Wait until all processes have ended. After a failure the others have GRACE_SECONDS to do so.
 
     Raises LaunchError for the first that failed, or KeyboardInterrupt once `stopped` is set.
     """
-    end = math.inf
-    reason: BaseException | None = None
+    end, failure = math.inf, None
     while time.monotonic() < end and any(process.poll() is None for process in processes):
+        if stopped.is_set():
+            raise KeyboardInterrupt
         time.sleep(0.1)
-        if stopped.is_set() and not isinstance(reason, KeyboardInterrupt):
-            end, reason = time.monotonic() + STOP_SECONDS, KeyboardInterrupt()
-        elif not reason and (reason := find_failure(processes)):
+        if not failure and (failure := find_failure(processes)):
             end = time.monotonic() + GRACE_SECONDS
-    if reason := reason or find_failure(processes):
-        raise reason
+    if failure := failure or find_failure(processes):
+        raise failure
 
 
 def find_failure(processes: Sequence[subprocess.Popen]) -> LaunchError | None:

@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -28,7 +29,8 @@ from cvae_lib.data import check_dataset
 from cvae_lib.data.mnist import IMAGE_SHAPE
 from cvae_lib.files import write_text
 from cvae_lib.pretrained import describe_versions
-from cvae_lib.tools.launch import make_environments
+from cvae_lib.tools.executors import handle_signals
+from cvae_lib.tools.launch import make_environments, start
 from cvae_lib.training.batches import shuffled_index_blocks
 from cvae_lib.training.distributed import Cluster, connect, make_steps, read_tf_config
 from cvae_lib.training.loop import make_model
@@ -68,7 +70,7 @@ def measure_scaling(
         for width in units
         for batch in sorted({BATCH, BATCH * max(1, count)})
     ]
-    with ExitStack() as stack:
+    with handle_signals(signal.default_int_handler), ExitStack() as stack:  # an error ends the processes, too
         clusters = {count: stack.enter_context(start_cluster(count)) for count in (0, *processes)}
         for cluster in clusters.values():
             read_answers(cluster)  # they are ready
@@ -105,17 +107,14 @@ def pick(row: dict[str, Any]) -> dict[str, int]:
 
 @contextmanager
 def start_cluster(count: int) -> Iterator[list[subprocess.Popen]]:
-    """Start so many processes that train together, or with 0 one that trains alone; stop them at the end.
-
-    Ctrl-C does not reach them: they end because nobody writes to them any more.
-    """
+    """Start so many processes that train together, or with 0 one that trains alone; stop them at the end."""
     environments = make_environments(count) if count else [{"TF_CONFIG": ""}]
     command = [sys.executable, "-c", f"from {__name__} import serve; serve()"]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "encoding": "utf-8"}
-    cluster = [
-        subprocess.Popen(command, env={**os.environ, **each}, start_new_session=True, **pipes) for each in environments
-    ]
+    cluster: list[subprocess.Popen] = []
     try:
+        for environment in environments:
+            cluster.append(start(command, environment, **pipes))
         yield cluster
     finally:
         for process in cluster:

@@ -36,7 +36,7 @@ from cvae_lib.pretrained import PRETRAINED, describe_versions, load_history, loa
 from cvae_lib.tools.digit_classifier import load_classifier, read_digits
 from cvae_lib.tools.executors import run_all
 from cvae_lib.training.checkpoints import describe_data
-from cvae_lib.training.loop import prepare, train
+from cvae_lib.training.loop import check_run, prepare, train
 from cvae_lib.training.recipes import RECIPES, Recipe
 
 FIVE_EPOCHS = Recipe(n_layers=2, learning_rate=2e-3, schedule="cosine", epochs=5, patience=100, held_out=5000)
@@ -354,6 +354,8 @@ def run_sweep(
 
         same = (choice, threads, describe_place(data), measure, MEASURE_EVERY.get(sweep, 0))
         missing = [key for key in wanted if key not in rows]
+        for name, seed in missing:
+            check_run(recipes[name][0], data, sweep, seed)
         calls = [partial(make_row_elsewhere, *same, name, seed, recipes[name][0]) for name, seed in missing]
         if calls:
             run_all(calls, keep, workers, cluster)

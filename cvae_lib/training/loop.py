@@ -173,7 +173,8 @@ def check_run(recipe: Recipe, data: ImageData, name: str, seed: int) -> None:
         raise TrainingError(f"seed: found {seed!r}; expected an int from 0 to 2**32 - 1.")
     if recipe.held_out >= data.n_train:
         raise TrainingError(
-            f"held_out: found {recipe.held_out}; expected fewer than the {data.n_train} training images."
+            f"held_out: found {recipe.held_out}; expected fewer than the {data.n_train} training images. "
+            "Choose larger data, or another recipe."
         )
     if isinstance(data, ShardedData):
         for setting in ("held_out", "labelled", "pixels"):

@@ -215,13 +215,11 @@ def test_a_host_with_many_dead_addresses_is_given_up_as_soon(cache, monkeypatch,
         address = (socket.AF_INET, socket.SOCK_STREAM, 6, "", server.getsockname())
         monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments, **options: [address] * 16)
         monkeypatch.setattr(mnist, "MNIST_URL", "http://nobody.invalid/mnist.npz")
-        started = time.perf_counter()
+        before, started = set(threading.enumerate()), time.perf_counter()
         assert load_mnist().edition == "sample"
         assert 0.5 < time.perf_counter() - started < 4  # and not 8
-        others = set(threading.enumerate()) - {threading.main_thread()}
-        assert others and all(thread.daemon for thread in others), (
-            "Python would wait for the other addresses at its end"
-        )
+        new = set(threading.enumerate()) - before
+        assert new and all(thread.daemon for thread in new), "Python would wait for the other addresses at its end"
         for one in waiting:
             one.close()
     tried, used = capsys.readouterr().err.splitlines()

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -363,12 +364,34 @@ def test_ctrl_c_ends_a_run_that_would_lose_it(tmp_path):
     with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, **pipes) as process:
         assert process.stdout.readline() == "begun\n"
         assert sorted(path.name for path in tmp_path.iterdir()) == ["model.lock", "new.model"]
-        threading.Timer(5, process.kill).start()  # it would never end otherwise
+        kill = threading.Timer(5, process.kill)  # it would never end otherwise
+        kill.start()
         process.send_signal(signal.SIGINT)
         printed, error = process.communicate()
+        kill.cancel()
     assert (process.returncode, printed) == (130, "a line\n")
     assert error == "\nInterrupted. Nothing was written; the same command begins again.\n"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no groups of processes on Windows")
+@pytest.mark.parametrize("seconds", [2, 7])  # while TensorFlow is imported, and later
+@pytest.mark.parametrize("command", ["train mnist-2d", "classifier", "scaling", "launch -- train mnist-2d"])
+def test_ctrl_c_in_a_terminal_ends_all_processes_with_one_line(tmp_path, ctrl_c, command, seconds):
+    """A terminal sends it to all processes of its command, and each could say so, or end in an error."""
+    line = [sys.executable, "-m", "cvae_lib", *command.split(), "--out", "out"]
+    line += [] if command == "scaling" else ["--data", "sample", "--epochs", "4000"]
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "encoding": "utf-8"}
+    with subprocess.Popen(line, cwd=tmp_path, start_new_session=True, **pipes) as process:
+        time.sleep(seconds)
+        started = time.monotonic()
+        os.killpg(process.pid, signal.SIGINT)
+        _, error = process.communicate()
+    assert process.returncode == 130 and time.monotonic() - started < 5
+    assert error.startswith("\nInterrupted. ") and error.count("\n") == 2
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
 
 
 def test_errors_can_be_pickled():

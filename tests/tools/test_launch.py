@@ -64,9 +64,8 @@ def test_the_others_have_time_to_end_by_themselves(stand_in, tmp_path, capfd):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("code", ["time.sleep(60)", "if rank: sys.exit(3)\ntime.sleep(60)"])
-def test_a_signal_is_explained_once_all_have_ended(stand_in, monkeypatch, capfd, code, number):
+def test_a_signal_is_explained_once_all_have_ended(stand_in, capfd, code, number):
     """Within seconds, also where one has failed and the others have time to end."""
-    monkeypatch.setattr(launch, "STOP_SECONDS", 0.3)
     stand_in(code)
     before, started = signal.getsignal(number), []
 
@@ -79,3 +78,11 @@ def test_a_signal_is_explained_once_all_have_ended(stand_in, monkeypatch, capfd,
         assert main(["launch", "--", *TRAIN]) == 130
     assert capfd.readouterr().err == "\nInterrupted. The same command goes on from the last finished epoch.\n"
     assert time.monotonic() - started[0] < 5 and signal.getsignal(number) is before
+
+
+def test_ctrl_c_is_left_to_the_process_that_has_launched_the_others(ctrl_c, stand_in, capfd):
+    """A terminal sends it to all of them, and each would say so."""
+    stand_in("import signal; os.kill(os.getpid(), signal.SIGINT); print('goes on')")
+    assert main(["launch", "--", *TRAIN]) == 0
+    assert capfd.readouterr() == ("goes on\nlaunch: 2 processes trained together\n", "")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

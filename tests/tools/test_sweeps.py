@@ -158,6 +158,13 @@ def test_a_damaged_table_is_named(data, tiny_sweep, tmp_path, content):
     assert (tmp_path / "tiny.json").read_bytes() == content
 
 
+def test_a_recipe_that_the_data_are_too_few_for_is_refused_before_any_row(tmp_path, capsys):
+    assert main(["sweep", "one_run", "--data", "sample", "--out", str(tmp_path)]) == 1
+    printed, error = capsys.readouterr()
+    assert printed == "" and error.startswith("error: held_out: found 5000; expected fewer than the 4000 training")
+    assert error.count("\n") == 1 and list(tmp_path.iterdir()) == []
+
+
 def test_an_unknown_sweep_lists_the_known_ones(tmp_path):
     known = "annealed, five_epochs, latent_count, one_run, thirty_epochs, two_latents_by_seed"
     with pytest.raises(sweeps.SweepError, match=f"sweep: found 'nonesuch'; expected one of {known}"):
